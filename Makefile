@@ -1,0 +1,58 @@
+# Every target with one line: make help
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help run demo test test-chaos lint format protos migrate bench audit clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: protos  ## Start the whole system here and keep it in the foreground; Ctrl-C stops it
+	@exec $(BIN)/kv-erp up
+
+demo: protos  ## Play one order through the running system and print what happens
+	@$(BIN)/kv-erp demo
+
+test: protos  ## Run all tests but the long campaigns
+	@$(BIN)/python -m pytest -m "not long"
+
+test-chaos: protos  ## Run the long campaigns: faults under load
+	@$(BIN)/python -m pytest -m long
+
+lint: protos  ## Check style, types and protos
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python protos/lint.py
+
+format: .venv/ready  ## Rewrite the code in the house style
+	@$(BIN)/ruff check --fix --quiet .; $(BIN)/ruff format .
+
+protos: libs/erp/ready  ## Generate libs/erp and libs/buf from protos/
+
+migrate: protos  ## Bring the databases of the running stack to the newest schema
+	@$(BIN)/kv-erp migrate
+
+audit: protos  ## Check every promise on the data of the running stack
+	@$(BIN)/kv-erp audit
+
+bench: protos  ## Measure, and write benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Remove what was generated and installed; .dev, which holds data, stays
+	@rm -rf .venv libs/erp libs/buf .pytest_cache .mypy_cache .ruff_cache
+
+# uv comes from the package registry into the project's own environment, never into the system's Python.
+.venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@$(BIN)/uv sync --quiet --frozen --all-packages --inexact
+	@touch $@
+
+libs/erp/ready: .venv/ready protos/generate.py $(shell find protos -name '*.proto')
+	@$(BIN)/python protos/generate.py
+	@touch $@

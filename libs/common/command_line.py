@@ -1,0 +1,78 @@
+"""The command line that all services have: `python -m inventory server`, `worker`, `migrate`."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common import process
+from common.process import Stop
+from common.settings import Settings, SettingsError, load_settings
+
+__all__ = ["WorkerOptions", "service_command_line"]
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker process is to work on, and how."""
+
+    # In this order: the first is emptied before the second is looked at. All of them when empty.
+    queues: tuple[str, ...]
+    tries: int
+    timeout_seconds: float
+
+
+Serve = Callable[[Settings, Stop], Coroutine[Any, Any, None]]
+Work = Callable[[Settings, Stop, WorkerOptions], Coroutine[Any, Any, None]]
+Migrate = Callable[[Settings], object]
+
+
+def service_command_line(
+    name: str, serve: Serve, work: Work, migrate: Migrate, arguments: Sequence[str] | None = None
+) -> None:
+    """Run the process that the command line asks for; wrong settings end it with a sentence each, not a traceback."""
+    options = _parser(name).parse_args(arguments)
+    try:
+        settings = load_settings()
+        if options.command == "server":
+            _server(name, serve, settings, options)
+        elif options.command == "worker":
+            _worker(name, work, settings, options)
+        else:
+            migrate(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(process.EXIT_MISCONFIGURED)
+
+
+def _server(name: str, serve: Serve, settings: Settings, options: argparse.Namespace) -> None:
+    settings = dataclasses.replace(settings, workers=options.workers or settings.workers)
+    if settings.workers > 1:
+        if settings.grpc_bind.port == 0:
+            raise SettingsError("More than one worker process needs a fixed port in KV_ERP_GRPC_BIND.")
+        process.run_copies([sys.executable, "-m", name, "server"], settings)
+    process.run(serve, settings, name)
+
+
+def _worker(name: str, work: Work, settings: Settings, options: argparse.Namespace) -> None:
+    worker_options = WorkerOptions(tuple(options.queue), options.tries, options.timeout)
+
+    async def main(settings: Settings, stop: Stop) -> None:
+        await work(settings, stop, worker_options)
+
+    process.run(main, settings, f"{name}-worker")
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m {name}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    server = commands.add_parser("server", help="serve gRPC")
+    server.add_argument("--workers", type=int, help="processes on one port (default: KV_ERP_WORKERS)")
+    worker = commands.add_parser("worker", help="apply events and run jobs")
+    worker.add_argument("--queue", action="append", default=[], help="may come several times, first one first")
+    worker.add_argument("--tries", type=int, default=3, help="attempts before a job is parked (default: 3)")
+    worker.add_argument("--timeout", type=float, default=60, help="seconds for one attempt (default: 60)")
+    commands.add_parser("migrate", help="bring the database to the newest schema")
+    return parser

@@ -1,0 +1,141 @@
+"""Commands of one tenant that arrive together share a transaction."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from common import caller
+from common.caller import Caller
+from common.database import Database, Transaction
+from common.errors import DomainError, OutcomeUnknown, Unavailable
+
+Command = TypeVar("Command")
+Outcome = TypeVar("Outcome")
+
+# Decides the commands in the order in which they came; each gets its own outcome or its own error.
+Decide = Callable[[Transaction, Sequence[Command]], Awaitable[Sequence[Outcome | DomainError]]]
+# Looks up, outside any transaction, what the commands refer to in other services.
+Prepare = Callable[[Sequence[Command]], Awaitable[Sequence[Command | DomainError]]]
+
+
+@dataclass
+class _Member(Generic[Command, Outcome]):
+    command: Command
+    outcome: asyncio.Future[Outcome]
+
+
+class GroupCommit(Generic[Command, Outcome]):
+    """Runs commands in shared transactions: what waits when one ends forms the next.
+
+    There is no timer: a lone command starts at once. A hot row is locked once for the whole group
+    instead of once for
+    each command, and its commit is paid once. If the shared transaction fails, its members run one
+    by one, so that
+    nobody fails for another's sake.
+
+    Args:
+        database: where the transactions run.
+        decide: does the work of a group and answers for each command, in order.
+        prepare: completes the commands before the transaction; a command may turn into its error
+            here.
+        largest: most commands in one group.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        decide: Decide[Command, Outcome],
+        *,
+        prepare: Prepare[Command] | None = None,
+        largest: int = 200,
+    ) -> None:
+        self._database = database
+        self._decide = decide
+        self._prepare = prepare
+        self._largest = largest
+        self._waiting: dict[UUID, deque[_Member[Command, Outcome]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, command: Command) -> Outcome:
+        """Run one command for the caller at hand.
+
+        Raises:
+            DomainError: the command's own error.
+        """
+        me = caller.current()
+        if me.tenant_id is None:
+            raise Unavailable("The tenant")
+        member: _Member[Command, Outcome] = _Member(
+            command, asyncio.get_running_loop().create_future()
+        )
+        if me.tenant_id in self._waiting:
+            self._waiting[me.tenant_id].append(member)
+        else:
+            self._waiting[me.tenant_id] = deque([member])
+            # A context of its own: the group outlives the request that happened to start it, and
+            # its deadline.
+            task = asyncio.get_running_loop().create_task(self._drain(me), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await member.outcome
+
+    async def _drain(self, starter: Caller) -> None:
+        tenant_id = starter.tenant_id
+        assert tenant_id is not None
+        group_caller = Caller(tenant_id, starter.subject, starter.permissions, starter.actors)
+        waiting = self._waiting[tenant_id]
+        with caller.acting_as(group_caller):
+            while waiting:
+                group = [waiting.popleft() for _ in range(min(self._largest, len(waiting)))]
+                await self._run_group(group)
+        # No await since the queue was seen empty, so nobody can have joined it meanwhile.
+        del self._waiting[tenant_id]
+
+    async def _run_group(self, group: list[_Member[Command, Outcome]]) -> None:
+        try:
+            ready = await self._prepared(group)
+            if ready:
+                await self._commit(ready)
+        except (Unavailable, OutcomeUnknown) as error:
+            for member in group:
+                _settle(member, error)
+        except Exception as error:  # noqa: BLE001 (each member is told; nothing is swallowed)
+            if len(group) == 1:
+                _settle(group[0], error)
+                return
+            for member in group:
+                if not member.outcome.done():
+                    await self._run_group([member])
+
+    async def _prepared(
+        self, group: list[_Member[Command, Outcome]]
+    ) -> list[_Member[Command, Outcome]]:
+        if self._prepare is None:
+            return group
+        prepared = await self._prepare([member.command for member in group])
+        ready = []
+        for member, command in zip(group, prepared, strict=True):
+            if isinstance(command, DomainError):
+                _settle(member, command)
+            else:
+                ready.append(_Member(command, member.outcome))
+        return ready
+
+    async def _commit(self, group: list[_Member[Command, Outcome]]) -> None:
+        commands = [member.command for member in group]
+        outcomes = await self._database.run(lambda tx: self._decide(tx, commands))
+        for member, outcome in zip(group, outcomes, strict=True):
+            _settle(member, outcome)
+
+
+def _settle(member: _Member[Command, Outcome], outcome: Outcome | Exception) -> None:
+    if member.outcome.done():
+        return  # nobody waits any more
+    if isinstance(outcome, Exception):
+        member.outcome.set_exception(outcome)
+    else:
+        member.outcome.set_result(outcome)

@@ -1,0 +1,159 @@
+"""What happens to every call between the wire and its handler."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.message import Message
+
+from common import deadline, ids, tracing, validation
+from common.caller import Caller, acting_as
+from common.errors import DomainError, NotPermitted, StatusCode, Unauthenticated
+from common.identity import Verifier
+from common.metrics import RpcMetrics
+from common.rpc_policy import RpcPolicy
+from common.status import DETAILS, Status, to_status, unexpected
+
+__all__ = ["Interceptor"]
+
+log = structlog.get_logger()
+
+Behaviour = Callable[[Any, Any], Awaitable[Message]]
+
+# Open to anybody: they tell nothing about any tenant.
+_OPEN = ("/grpc.health.v1.", "/grpc.reflection.")
+_BEARER = "Bearer "
+_CODES = {code.value[0]: code for code in StatusCode}
+
+
+class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Verifies, checks, times and records every call, and outlives the client that made it."""
+
+    def __init__(
+        self, service: str, policies: Mapping[str, RpcPolicy], verifier: Verifier, timeout_seconds: float
+    ) -> None:
+        """Guard the rpcs of a service.
+
+        Args:
+            service: its name, which errors and metrics carry.
+            policies: its rpcs by path; no other is served.
+            verifier: believes the callers.
+            timeout_seconds: time for a call that brings no deadline.
+        """
+        self._service = service
+        self._policies = policies
+        self._verifier = verifier
+        self._timeout_seconds = timeout_seconds
+        self._metrics = RpcMetrics(service)
+        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._running: set[asyncio.Task[Message | Status]] = set()
+
+    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """The guarded handler of an rpc, None (unimplemented) when the rpc has no policy."""
+        known = self._handlers.get(details.method)
+        if known is not None:
+            return known
+        handler = await continuation(details)
+        if details.method.startswith(_OPEN):
+            return handler
+        policy = self._policies.get(details.method)
+        if handler is None or policy is None or not _is_async_unary(handler):
+            return None
+        self._handlers[details.method] = guarded = grpc.unary_unary_rpc_method_handler(
+            self._guard(policy, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+        return guarded
+
+    async def finished(self, timeout_seconds: float) -> bool:
+        """Wait until no handler is running, also none whose client has gone; False when time is up first."""
+        if not self._running:
+            return True
+        _, late = await asyncio.wait(self._running, timeout=timeout_seconds)
+        return not late
+
+    def _guard(self, policy: RpcPolicy, behaviour: Behaviour) -> Behaviour:
+        async def answer(request: Message, context: Any) -> Message:
+            # A task of its own, shielded: a client that hangs up must not cancel a transaction half way.
+            task = asyncio.create_task(self._serve(policy, behaviour, request, context))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            outcome = await asyncio.shield(task)
+            if isinstance(outcome, Status):
+                await _refuse(context, outcome)
+            return outcome
+
+        return answer
+
+    async def _serve(self, policy: RpcPolicy, behaviour: Behaviour, request: Message, context: Any) -> Message | Status:
+        started = time.perf_counter()
+        metadata = dict(context.invocation_metadata())
+        request_id = metadata.get("x-request-id") or str(ids.new())
+        tracing.follow(metadata.get("traceparent"))
+        caller: Caller | None = None
+        outcome: Message | Status
+        try:
+            caller = self._identify(metadata, request_id)
+            with acting_as(caller), deadline.within(self._seconds_left(context)):
+                _permit(policy, caller)
+                validation.check(request)
+                outcome = await behaviour(request, context)
+        except Exception as error:
+            outcome = self._status_of(error, policy, request_id)
+        self._record(policy, outcome, caller, request_id, time.perf_counter() - started)
+        return outcome
+
+    def _identify(self, metadata: Mapping[str, str], request_id: str) -> Caller:
+        credential = metadata.get("authorization", "")
+        if not credential.startswith(_BEARER):
+            raise Unauthenticated("The call carries no internal identity.")
+        caller = self._verifier.verify(credential[len(_BEARER) :], request_id)
+        tenant = metadata.get("x-tenant-id")
+        if tenant and tenant != str(caller.tenant_id):
+            raise Unauthenticated("x-tenant-id is not the tenant of the internal identity.")
+        return caller
+
+    def _seconds_left(self, context: Any) -> float:
+        left: float | None = context.time_remaining()
+        return self._timeout_seconds if left is None else left
+
+    def _status_of(self, error: Exception, policy: RpcPolicy, request_id: str) -> Status:
+        if isinstance(error, DomainError):
+            try:
+                return to_status(error, self._service)
+            except Exception as worse:
+                error = worse
+        log.error("rpc broke", method=policy.path, request_id=request_id, exc_info=error)
+        return unexpected(self._service, request_id)
+
+    def _record(
+        self, policy: RpcPolicy, outcome: Message | Status, caller: Caller | None, request_id: str, seconds: float
+    ) -> None:
+        code = _CODES[outcome.code].name if isinstance(outcome, Status) else "OK"
+        self._metrics.observe(policy.path, code, seconds)
+        log.info(
+            "rpc",
+            method=policy.path,
+            status=code,
+            duration_ms=round(seconds * 1000, 2),
+            tenant=str(caller.tenant_id) if caller and caller.tenant_id else None,
+            subject=caller.subject if caller else None,
+            request_id=request_id,
+        )
+
+
+def _permit(policy: RpcPolicy, caller: Caller) -> None:
+    if (policy.internal and not caller.is_service) or not caller.may(policy.permission):
+        raise NotPermitted(policy.permission)
+
+
+def _is_async_unary(handler: grpc.RpcMethodHandler) -> bool:
+    # The methods of a generated servicer that nobody has overridden are plain functions.
+    return handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary)
+
+
+async def _refuse(context: Any, status: Status) -> None:
+    await context.abort(_CODES[status.code], status.message[:300], ((DETAILS, status.SerializeToString()),))

@@ -1,0 +1,44 @@
+"""Prometheus metrics of a process, and the port on which it is asked for them."""
+
+from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
+
+from common.settings import Address
+
+__all__ = ["RpcMetrics", "expose"]
+
+disable_created_metrics()
+
+_REQUESTS = Counter("rpc_requests_total", "Calls answered.", ["service", "method", "code"])
+_DURATION = Histogram(
+    "rpc_duration_seconds",
+    "Time from a call's arrival to its answer.",
+    ["service", "method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+
+class RpcMetrics:
+    """Counts the calls of one service."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        # Looking a child up by its labels costs more than counting.
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+
+    def observe(self, method: str, code: str, seconds: float) -> None:
+        """Count one call."""
+        counter = self._counters.get((method, code))
+        if counter is None:
+            counter = self._counters[method, code] = _REQUESTS.labels(self._service, method, code)
+        duration = self._durations.get(method)
+        if duration is None:
+            duration = self._durations[method] = _DURATION.labels(self._service, method)
+        counter.inc()
+        duration.observe(seconds)
+
+
+def expose(address: Address | None) -> None:
+    """Answer Prometheus on this address, from a thread of its own, until the process ends."""
+    if address is not None and address.port:
+        start_http_server(address.port, address.host)

@@ -1,0 +1,89 @@
+"""Events that leave with the transaction that made them true, numbered in commit order."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.message import Message
+from sqlalchemy import text
+
+from common import caller, ids
+from common.database import PendingEvent, Transaction, WriteEvents
+from common.wire import timestamp
+from erp.events.v1.events_pb2 import Event
+
+# The head is locked until the commit, and this is the transaction's last write: sequence order is
+# commit order.
+_WRITE = text("""
+    WITH head AS (
+        INSERT INTO event_heads AS head (tenant_id, sequence) VALUES (:tenant_id, :count)
+        ON CONFLICT (tenant_id)
+        DO UPDATE SET sequence = head.sequence + :count, changed_at = clock_timestamp()
+        RETURNING sequence
+    ), written AS (
+        INSERT INTO events (tenant_id, sequence, id, type, subject, occurred_at, data, request_id)
+        SELECT :tenant_id, head.sequence - :count + item.place, item.id, item.type, item.subject,
+        :occurred_at,
+               item.data, item.request_id
+        FROM head, unnest(CAST(:ids AS uuid[]), CAST(:types AS text[]), CAST(:subjects AS text[]),
+                          CAST(:data AS bytea[]), CAST(:request_ids AS text[]))
+             WITH ORDINALITY AS item (id, type, subject, data, request_id, place)
+    )
+    SELECT sequence FROM head
+""")
+
+
+def publish(tx: Transaction, *messages: Message, request_id: str | None = None) -> None:
+    """Tell the world, once the transaction commits.
+
+    Args:
+        tx: the transaction that makes it true.
+        messages: events of erp.*.v1; the first field of each is its subject.
+        request_id: the request that caused them; the caller's own when absent.
+    """
+    cause = caller.current().request_id if request_id is None else request_id
+    tx.pending_events.extend(
+        PendingEvent(subject_of(message), message, cause) for message in messages
+    )
+
+
+def subject_of(message: Message) -> str:
+    """The id of the thing that an event happened to: its first field."""
+    return str(getattr(message, message.DESCRIPTOR.fields[0].name))
+
+
+def write_events(source: str) -> WriteEvents:
+    """How the service called `source` stores its events."""
+
+    async def write(tx: Transaction) -> list[Event]:
+        events = [_event(source, tx, pending) for pending in tx.pending_events]
+        head = await tx.scalar(_WRITE, _columns(tx, events))
+        for event, sequence in zip(events, range(head - len(events) + 1, head + 1), strict=True):
+            event.sequence = sequence
+        return events
+
+    return write
+
+
+def _event(source: str, tx: Transaction, pending: PendingEvent) -> Event:
+    return Event(
+        id=str(ids.new()),
+        tenant_id=str(tx.tenant_id),
+        source=source,
+        type=pending.message.DESCRIPTOR.full_name,
+        subject=pending.subject,
+        time=timestamp(datetime.now(UTC)),
+        data=pending.message.SerializeToString(),
+        request_id=pending.request_id,
+    )
+
+
+def _columns(tx: Transaction, events: list[Event]) -> dict[str, object]:
+    return {
+        "tenant_id": tx.tenant_id,
+        "count": len(events),
+        "occurred_at": datetime.now(UTC),
+        "ids": [event.id for event in events],
+        "types": [event.type for event in events],
+        "subjects": [event.subject for event in events],
+        "data": [event.data for event in events],
+        "request_ids": [event.request_id for event in events],
+    }

@@ -1,0 +1,138 @@
+"""The life of a process: how it starts, is told to stop, and runs in several copies."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from common import logging, metrics
+from common.rpc_policy import PolicyError
+from common.settings import Address, Settings, SettingsError
+
+__all__ = ["EXIT_MISCONFIGURED", "Stop", "run", "run_copies"]
+
+log = structlog.get_logger()
+
+# EX_CONFIG of sysexits.h: starting again would not help.
+EXIT_MISCONFIGURED = 78
+_RESTART_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Stop:
+    """Whether the process has been asked to stop, and whether it was asked twice."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.hastened = asyncio.Event()
+
+    def request(self) -> None:
+        """Ask to stop, or when that has been asked, to make haste."""
+        (self.hastened if self.requested.is_set() else self.requested).set()
+
+    async def wait(self) -> None:
+        """Wait until the process is to stop."""
+        await self.requested.wait()
+
+
+def run(main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: Settings, name: str) -> None:
+    """Run a process until its main function returns; SIGTERM and Ctrl-C ask it to.
+
+    Args:
+        main: gets the settings and the `Stop` that it is to wait for.
+        settings: what the environment says.
+        name: the process in the logs, such as "sales-worker".
+    """
+    import uvloop
+
+    logging.configure(settings, name)
+    metrics.expose(settings.metrics_bind)
+    try:
+        uvloop.run(_until_stopped(main, settings))
+    except (SettingsError, PolicyError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_MISCONFIGURED)
+
+
+async def _until_stopped(main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: Settings) -> None:
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.request)
+    await main(settings, stop)
+
+
+def run_copies(command: list[str], settings: Settings) -> None:
+    """Run a command in `settings.workers` processes that share the gRPC port, until told to stop.
+
+    One that dies is started again, at most once a second. Exits with EXIT_MISCONFIGURED when one says that its
+    settings are wrong.
+    """
+    copies = _Copies(command, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, copies.stop)
+    sys.exit(copies.watch())
+
+
+class _Copies:
+    """Several processes of one command."""
+
+    def __init__(self, command: list[str], settings: Settings) -> None:
+        self._command = command
+        self._settings = settings
+        self._running: dict[int, tuple[int, float]] = {}
+        self._stopping = False
+
+    def watch(self) -> int:
+        """Start all and keep them running; the exit status when all have ended."""
+        for index in range(self._settings.workers):
+            self._start(index)
+        status = 0
+        while self._running:
+            pid, ended = os.wait()
+            index, started = self._running.pop(pid, (None, 0.0))
+            if index is None:
+                continue
+            code = os.waitstatus_to_exitcode(ended)
+            if code == EXIT_MISCONFIGURED:
+                status = code
+                self.stop(signal.SIGTERM)
+            if not self._stopping:
+                print(f"worker process {pid} ended with {code}; starting another", file=sys.stderr)
+                time.sleep(max(started + _RESTART_SECONDS - time.monotonic(), 0))
+                self._start(index)
+        return status
+
+    def stop(self, number: int, _frame: object = None) -> None:
+        """Pass the signal on; who ends now is not started again."""
+        self._stopping = True
+        for pid in self._running:
+            os.kill(pid, number)
+
+    def _start(self, index: int) -> None:
+        if self._stopping:
+            return
+        process = subprocess.Popen(  # noqa: S603
+            self._command, env=self._environment(index), preexec_fn=_end_with_parent
+        )
+        self._running[process.pid] = (index, time.monotonic())
+        # Nobody waits for it through this object, and its destructor would complain.
+        process.returncode = 0
+
+    def _environment(self, index: int) -> dict[str, str]:
+        own = {"KV_ERP_WORKERS": "1", "KV_ERP_SHARED_PORT": "1"}
+        bind = self._settings.metrics_bind
+        if bind is not None and bind.port:
+            own["KV_ERP_METRICS_BIND"] = str(Address(bind.host, bind.port + index))
+        return {**os.environ, **own}
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

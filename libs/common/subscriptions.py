@@ -1,0 +1,276 @@
+"""Following another service's events: one row is lock, position and exactly-once effect."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import structlog
+from google.protobuf.message import Message
+from sqlalchemy import Row, text
+
+from common import caller, ids
+from common.database import Database, TooBusy, Transaction
+from common.errors import OutcomeUnknown, Unavailable
+from erp.events.v1.events_pb2 import Event
+
+SYSTEM_REASON = "subscription positions"
+LARGEST_BATCH = 100
+# An event whose worker cannot reach its database has not failed; it is tried again after this,
+# uncounted.
+AWAY_SECONDS = 0.5
+
+log = structlog.get_logger()
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True)
+class Heard(Generic[M]):
+    """An event as its listener receives it."""
+
+    message: M
+    request_id: str
+    sequence: int
+
+
+Listener = Callable[[Transaction, Sequence[Heard[Any]]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What a listener asked for."""
+
+    message: type[Message]
+    queue: str
+    tries: int
+    backoff_seconds: float
+    listener: Listener
+
+    @property
+    def type(self) -> str:
+        """Full name of the event."""
+        return str(self.message.DESCRIPTOR.full_name)
+
+    @property
+    def source(self) -> str:
+        """The service that publishes it: "sales" for erp.sales.v1.OrderConfirmed."""
+        return self.type.split(".")[1]
+
+
+def listens_to(
+    message: type[M], *, queue: str = "default", tries: int = 3, backoff: float = 10
+) -> Callable[[Callable[[Transaction, Sequence[Heard[M]]], Awaitable[None]]], Listener]:
+    """Mark a function `(tx, events: Sequence[Heard[message]])` as a listener.
+
+    It receives consecutive events of one tenant in order, up to 100 together, inside the
+    transaction that also moves
+    the position: each event takes effect exactly once. Listeners of one service with the same queue
+    and source share
+    a position and so keep the order across types.
+
+    Args:
+        message: the event.
+        queue: "high", "default" or "low"; a worker may serve some of them.
+        tries: how often an event is tried before it is parked in failed_jobs and the stream goes
+            on.
+        backoff: seconds before the second try; doubles with each further one.
+    """
+
+    def mark(listener: Callable[[Transaction, Sequence[Heard[M]]], Awaitable[None]]) -> Listener:
+        listener.__listening__ = Listening(message, queue, tries, backoff, listener)  # type: ignore[attr-defined]
+        return listener
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The listeners of one service that share a position in one source's events."""
+
+    name: str
+    source: str
+    listenings: dict[str, Listening] = field(default_factory=dict)
+
+
+def lanes_of(module: ModuleType) -> list[Lane]:
+    """The lanes of a service, from the marked functions of its listeners module."""
+    lanes: dict[tuple[str, str], Lane] = {}
+    for item in vars(module).values():
+        listening = getattr(item, "__listening__", None)
+        if isinstance(listening, Listening):
+            key = (listening.queue, listening.source)
+            lanes.setdefault(key, Lane(*key)).listenings[listening.type] = listening
+    return list(lanes.values())
+
+
+_ENSURE = text("""
+    INSERT INTO subscriptions (tenant_id, listener, source) VALUES (:tenant_id, :listener, :source)
+    ON CONFLICT DO NOTHING
+""")
+_STATE = text("""
+    SELECT position, attempts, retry_at FROM subscriptions
+    WHERE tenant_id = :tenant_id AND listener = :listener AND source = :source
+""")
+_LOCK = text(f"{_STATE.text} FOR UPDATE SKIP LOCKED")
+_MOVE = text("""
+    UPDATE subscriptions SET position = :position, attempts = 0, retry_at = NULL, updated_at = now()
+    WHERE tenant_id = :tenant_id AND listener = :listener AND source = :source
+""")
+_POSTPONE = text("""
+    UPDATE subscriptions SET attempts = :attempts, retry_at = :retry_at, updated_at = now()
+    WHERE tenant_id = :tenant_id AND listener = :listener AND source = :source
+""")
+_PARK = text("""
+    INSERT INTO failed_jobs (id, kind, name, source, sequence, payload, error, attempts, request_id)
+    VALUES (:id, 'event', :name, :source, :sequence, :payload, :error, :attempts, :request_id)
+""")
+
+
+class Moved(Exception):
+    """Another worker is at this row or has moved it; the batch was dropped."""
+
+
+@dataclass(eq=False)
+class Postponed(Exception):
+    """The next event has failed before and is not to be tried again yet."""
+
+    seconds: float
+
+
+@dataclass
+class Subscription:
+    """One tenant's place in one lane. Not shared between tasks."""
+
+    service: str
+    database: Database
+    lane: Lane
+    tenant_id: UUID
+    # The last position known to be stored; None before the first look.
+    position: int | None = None
+    # How far this process has looked: past `position` where nothing was for this lane.
+    seen: int = 0
+
+    async def load(self) -> int:
+        """Read the stored position anew, creating the row the first time."""
+        async with self.database.tenant_transaction() as tx:
+            row = await tx.row(_STATE, self._key())
+            if row is None:
+                await tx.execute(_ENSURE, self._key())
+        self.position = row.position if row else 0
+        return self.position
+
+    async def apply(self, events: Sequence[Event], position: int) -> float:
+        """Apply events that follow the known position, and move it to `position`.
+
+        Returns:
+            Seconds to wait before going on: 0 when all were applied or parked.
+
+        Raises:
+            Moved: the stored position is another by now.
+        """
+        try:
+            await self._apply_together(events, position)
+        except (Moved, Unavailable, OutcomeUnknown):
+            self.position = None
+            raise
+        except Postponed as wait:
+            return wait.seconds
+        except Exception:  # noqa: BLE001 (told apart and recorded one by one)
+            return await self._apply_one_by_one(events, position)
+        return 0.0
+
+    async def _apply_together(self, events: Sequence[Event], position: int) -> None:
+        async with self.database.tenant_transaction() as tx:
+            await self._lock(tx)
+            for listening, run in self._runs(events):
+                await listening.listener(tx, run)
+            await tx.execute(_MOVE, {**self._key(), "position": position})
+        self.position = position
+
+    async def _apply_one_by_one(self, events: Sequence[Event], position: int) -> float:
+        for event in events:
+            try:
+                await self._apply_together([event], event.sequence)
+            except (Moved, Unavailable, OutcomeUnknown):
+                self.position = None
+                raise
+            except TooBusy:
+                return AWAY_SECONDS
+            except Exception as error:  # noqa: BLE001 (recorded with the event)
+                seconds = await self._record_failure(event, error)
+                if seconds:
+                    return seconds
+        if self.position != position:
+            await self._apply_together([], position)
+        return 0.0
+
+    async def _record_failure(self, event: Event, error: Exception) -> float:
+        listening = self.lane.listenings[event.type]
+        async with self.database.tenant_transaction() as tx:
+            attempts = (await self._lock(tx)).attempts + 1
+            log.warning(
+                "listener failed",
+                type=event.type,
+                sequence=event.sequence,
+                attempt=attempts,
+                exc_info=error,
+            )
+            if attempts < listening.tries:
+                seconds = listening.backoff_seconds * 2 ** (attempts - 1)
+                retry_at = datetime.now(UTC) + timedelta(seconds=seconds)
+                await tx.execute(
+                    _POSTPONE, {**self._key(), "attempts": attempts, "retry_at": retry_at}
+                )
+                return seconds
+            await tx.execute(_PARK, self._parked(event, error, attempts))
+            await tx.execute(_MOVE, {**self._key(), "position": event.sequence})
+        self.position = event.sequence
+        return 0.0
+
+    async def _lock(self, tx: Transaction) -> Row[Any]:
+        row = await tx.row(_LOCK, self._key())
+        if row is None or row.position != self.position:
+            raise Moved
+        if seconds := _seconds_until(row.retry_at):
+            raise Postponed(seconds)
+        return row
+
+    def _runs(self, events: Sequence[Event]) -> Iterator[tuple[Listening, list[Heard[Message]]]]:
+        for kind, run in groupby(events, key=lambda event: event.type):
+            listening = self.lane.listenings[kind]
+            yield (
+                listening,
+                [
+                    Heard(
+                        listening.message.FromString(event.data), event.request_id, event.sequence
+                    )
+                    for event in run
+                ],
+            )
+
+    def _parked(self, event: Event, error: Exception, attempts: int) -> dict[str, Any]:
+        return {
+            "id": ids.new(),
+            "name": f"{self.lane.name}:{event.type}",
+            "source": event.source,
+            "sequence": event.sequence,
+            "payload": event.SerializeToString(),
+            "error": f"{type(error).__name__}: {error}"[:2000],
+            "attempts": attempts,
+            "request_id": event.request_id,
+        }
+
+    def _key(self) -> dict[str, Any]:
+        return {"tenant_id": self.tenant_id, "listener": self.lane.name, "source": self.lane.source}
+
+    def caller(self) -> caller.Caller:
+        """On whose account the lane's work is done."""
+        return caller.service_caller(self.service, self.tenant_id)
+
+
+def _seconds_until(moment: datetime | None) -> float:
+    return max(0.0, moment.timestamp() - time.time()) if moment else 0.0

@@ -1,0 +1,106 @@
+"""Events leave with their transaction, numbered without gap in commit order."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from common import ids, outbox
+from common.database import Database
+from common.event_log import EventLogServicer
+from common.testing import as_user
+from erp.events.v1.events_pb2 import HeadsRequest, ReadRequest
+from erp.sales.v1.events_pb2 import CustomerCreated, OrderSettled
+
+
+async def publish(database: Database, *names: str) -> None:
+    async with database.tenant_transaction() as tx:
+        for name in names:
+            outbox.publish(tx, OrderSettled(order_id=name))
+
+
+async def test_parallel_transactions_number_their_events_without_gap_or_twin(
+    database: Database, tenant: UUID
+) -> None:
+    log = EventLogServicer("notes", database)
+
+    with as_user(tenant):
+        await asyncio.gather(
+            *(publish(database, f"{group}-a", f"{group}-b") for group in range(40))
+        )
+        events = (await log.Read(ReadRequest(limit=1000), None)).events
+
+    assert [event.sequence for event in events] == list(range(1, 81))
+    assert all(
+        first.subject[:-2] == second.subject[:-2]
+        for first, second in zip(events[::2], events[1::2], strict=True)
+    )
+
+
+async def test_a_transaction_that_fails_takes_no_number(database: Database, tenant: UUID) -> None:
+    log = EventLogServicer("notes", database)
+
+    with as_user(tenant):
+        with pytest.raises(LookupError):
+            async with database.tenant_transaction() as tx:
+                outbox.publish(tx, OrderSettled(order_id="never"))
+                raise LookupError
+        await publish(database, "first")
+        events = (await log.Read(ReadRequest(), None)).events
+
+    assert [(event.sequence, event.subject) for event in events] == [(1, "first")]
+
+
+async def test_a_reader_after_a_position_never_misses_an_event(
+    database: Database, tenant: UUID
+) -> None:
+    log = EventLogServicer("notes", database)
+    seen: list[int] = []
+
+    async def follow() -> None:
+        while len(seen) < 60:
+            response = await log.Read(ReadRequest(after=seen[-1] if seen else 0, limit=7), None)
+            seen.extend(event.sequence for event in response.events)
+
+    with as_user(tenant):
+        await asyncio.gather(follow(), *(publish(database, str(number)) for number in range(60)))
+
+    assert seen == list(range(1, 61))
+
+
+async def test_a_read_by_type_says_how_far_it_looked(database: Database, tenant: UUID) -> None:
+    log = EventLogServicer("notes", database)
+
+    with as_user(tenant):
+        await publish(database, "a", "b")
+        response = await log.Read(ReadRequest(types=[CustomerCreated.DESCRIPTOR.full_name]), None)
+
+    assert not response.events
+    assert response.position == 2
+
+
+async def test_an_event_carries_the_request_that_caused_it(
+    database: Database, tenant: UUID
+) -> None:
+    log = EventLogServicer("notes", database)
+
+    with as_user(tenant, request_id="req-7"):
+        await publish(database, "a")
+        event = (await log.Read(ReadRequest(), None)).events[0]
+
+    assert (event.request_id, event.source, event.tenant_id) == ("req-7", "notes", str(tenant))
+
+
+async def test_heads_name_every_tenant_that_changed(database: Database) -> None:
+    log = EventLogServicer("notes", database)
+    tenants = [ids.new(), ids.new()]
+
+    for tenant in tenants:
+        with as_user(tenant):
+            await publish(database, "a", "b", "c")
+    heads = {
+        UUID(head.tenant_id): head.sequence
+        for head in (await log.Heads(HeadsRequest(), None)).heads
+    }
+
+    assert [heads[tenant] for tenant in tenants] == [3, 3]

@@ -1,0 +1,40 @@
+"""W3C trace context: which trace the work at hand belongs to."""
+
+import os
+import re
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+_HEADER = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Our place in a trace, as https://www.w3.org/TR/trace-context/ defines it."""
+
+    trace_id: str
+    span_id: str
+    flags: str = "00"
+
+    @property
+    def header(self) -> str:
+        """The `traceparent` for what we call."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+def current() -> Trace | None:
+    """The trace of the request at hand, None outside one."""
+    return _current.get()
+
+
+def follow(traceparent: str | None) -> Trace:
+    """Continue the caller's trace with a span of our own, or begin one, for the rest of this task."""
+    known = _HEADER.match(traceparent) if traceparent else None
+    trace_id, flags = (known[1], known[3]) if known else (os.urandom(16).hex(), "00")
+    trace = Trace(trace_id, os.urandom(8).hex(), flags)
+    _current.set(trace)
+    return trace
+
