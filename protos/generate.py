@@ -58,6 +58,8 @@ def generate(validate: Path) -> None:
     outputs = [f"--python_out={LIBS}", f"--pyi_out={LIBS}"]
     run_protoc(f"--descriptor_set_in={validate}", *outputs, VALIDATE)
     run_protoc(*sources(validate), *outputs, f"--grpc_python_out={LIBS}", *own_protos())
+    # Generated classes have lost the comments that the OpenAPI document is made from.
+    write_image(validate, LIBS / "erp" / "descriptors.binpb")
     for package in ("erp", "buf"):
         for folder in [
             LIBS / package,
@@ -67,7 +69,7 @@ def generate(validate: Path) -> None:
 
 
 def write_image(validate: Path, image: Path) -> None:
-    """Write the image of our protos, with comments, for `buf lint` and `buf breaking`."""
+    """Write the image of our protos, with comments: for `buf` and the OpenAPI document."""
     run_protoc(
         *sources(validate),
         "--include_imports",

@@ -57,6 +57,11 @@ def current_or_none() -> Caller | None:
     return _current.get()
 
 
+def become(caller: Caller) -> None:
+    """Do the rest of this task on behalf of this caller."""
+    _current.set(caller)
+
+
 @contextmanager
 def acting_as(caller: Caller) -> Iterator[Caller]:
     """Do what is inside on behalf of this caller."""

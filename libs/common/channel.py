@@ -13,7 +13,7 @@ from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, StatusCode, Unavailable
 from common.identity import Minter
 from common.rpc_policy import RpcPolicy
-from common.status import DETAILS, error_from, status_of
+from common.status import error_from, status_of
 
 __all__ = ["KEEPALIVE_SECONDS", "MESSAGE_BYTES", "Channel", "Rpc", "connect"]
 
@@ -27,9 +27,13 @@ Metadata = Sequence[tuple[str, str]]
 
 
 def connect(
-    target: str, service: str, minter: Minter, policies: Mapping[str, RpcPolicy], connections: int = 1
+    target: str,
+    service: str,
+    minter: Minter,
+    policies: Mapping[str, RpcPolicy],
+    connections: int = 1,
 ) -> "Channel":
-    """A channel to a service; give it to a generated stub, whose methods then take a request and return its answer.
+    """A channel to a service, for its generated stub, whose methods then take a request and answer.
 
     Args:
         target: host:port, or dns:///name:port for all addresses of a name in turn.
@@ -47,7 +51,11 @@ class Channel:
     """Connections to one service, in the shape that generated stubs expect."""
 
     def __init__(
-        self, service: str, minter: Minter, policies: Mapping[str, RpcPolicy], channels: Sequence[grpc.aio.Channel]
+        self,
+        service: str,
+        minter: Minter,
+        policies: Mapping[str, RpcPolicy],
+        channels: Sequence[grpc.aio.Channel],
     ) -> None:
         self.service = service
         self._minter = minter
@@ -64,21 +72,26 @@ class Channel:
         """One rpc of the service; generated stubs call this."""
         policy = self._policies.get(method)
         callables = [
-            channel.unary_unary(method, request_serializer, response_deserializer) for channel in self._channels
+            channel.unary_unary(method, request_serializer, response_deserializer)
+            for channel in self._channels
         ]
         return Rpc(self.service, self._minter, policy is not None and policy.repeatable, callables)
 
     async def close(self) -> None:
         """Hang up."""
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
 
 class Rpc:
-    """One method of another service, called for the current caller and within the current deadline."""
+    """One method of another service, called for the current caller within the current deadline."""
 
     def __init__(
-        self, service: str, minter: Minter, repeatable: bool, callables: Sequence[grpc.aio.UnaryUnaryMultiCallable]
+        self,
+        service: str,
+        minter: Minter,
+        repeatable: bool,
+        callables: Sequence[Any],
     ) -> None:
         self._service = service
         self._minter = minter
@@ -86,7 +99,13 @@ class Rpc:
         self._callables = callables
         self._turn = 0
 
-    async def __call__(self, request: Message, *, metadata: Metadata = (), timeout: float | None = None) -> Any:
+    async def __call__(
+        self,
+        request: Message,
+        *,
+        metadata: Metadata = (),
+        timeout: float | None = None,  # noqa: ASYNC109 (as generated stubs name it; gRPC keeps it)
+    ) -> Any:
         """The answer to a request.
 
         Args:
@@ -104,7 +123,11 @@ class Rpc:
             raise self._explain(error) from None
 
     async def with_trailers(
-        self, request: Message, *, metadata: Metadata = (), timeout: float | None = None
+        self,
+        request: Message,
+        *,
+        metadata: Metadata = (),
+        timeout: float | None = None,  # noqa: ASYNC109 (as generated stubs name it; gRPC keeps it)
     ) -> tuple[Any, dict[str, str]]:
         """The answer and the metadata that came after it; otherwise as calling it."""
         call = self._start(request, metadata, timeout)
@@ -119,7 +142,9 @@ class Rpc:
         if timeout <= 0:
             raise DeadlineExceeded(self._service)
         self._turn = (self._turn + 1) % len(self._callables)
-        return self._callables[self._turn](request, timeout=timeout, metadata=self._metadata(metadata))
+        return self._callables[self._turn](
+            request, timeout=timeout, metadata=self._metadata(metadata)
+        )
 
     def _metadata(self, extra: Metadata) -> grpc.aio.Metadata:
         who = caller.current()
@@ -136,14 +161,18 @@ class Rpc:
         return grpc.aio.Metadata(*pairs)
 
     def _explain(self, error: grpc.aio.AioRpcError) -> DomainError:
-        code = error.code()
-        if DETAILS in (error.trailing_metadata() or ()):
-            return error_from(status_of(error))
+        code, status = error.code(), status_of(error)
+        if status.details:
+            return error_from(status)
         if code is StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded(self._service)
         if code is StatusCode.UNAVAILABLE:
-            return Unavailable(self._service) if self._repeatable or _never_sent(error) else OutcomeUnknown()
-        return error_from(status_of(error))
+            return (
+                Unavailable(self._service)
+                if self._repeatable or _never_sent(error)
+                else OutcomeUnknown()
+            )
+        return error_from(status)
 
 
 def _never_sent(error: grpc.aio.AioRpcError) -> bool:
@@ -183,6 +212,6 @@ def _service_config(policies: Mapping[str, RpcPolicy]) -> dict[str, Any]:
     return {
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [{"name": names, "retryPolicy": retry}] if names else [],
-        # The budget: every failure costs one, every success returns a tenth, and below half nobody retries.
+        # The budget: a failure costs one, a success returns a tenth, below half nobody retries.
         "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
     }

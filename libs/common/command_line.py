@@ -32,7 +32,7 @@ Migrate = Callable[[Settings], object]
 def service_command_line(
     name: str, serve: Serve, work: Work, migrate: Migrate, arguments: Sequence[str] | None = None
 ) -> None:
-    """Run the process that the command line asks for; wrong settings end it with a sentence each, not a traceback."""
+    """Run the process that the command line asks for; wrong settings end it with a sentence."""
     options = _parser(name).parse_args(arguments)
     try:
         settings = load_settings()
@@ -43,15 +43,16 @@ def service_command_line(
         else:
             migrate(settings)
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        sys.exit(process.EXIT_MISCONFIGURED)
+        process.stop_misconfigured(error)
 
 
 def _server(name: str, serve: Serve, settings: Settings, options: argparse.Namespace) -> None:
     settings = dataclasses.replace(settings, workers=options.workers or settings.workers)
     if settings.workers > 1:
         if settings.grpc_bind.port == 0:
-            raise SettingsError("More than one worker process needs a fixed port in KV_ERP_GRPC_BIND.")
+            raise SettingsError(
+                "More than one worker process needs a fixed port in KV_ERP_GRPC_BIND."
+            )
         process.run_copies([sys.executable, "-m", name, "server"], settings)
     process.run(serve, settings, name)
 
@@ -69,10 +70,18 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
     commands = parser.add_subparsers(dest="command", required=True)
     server = commands.add_parser("server", help="serve gRPC")
-    server.add_argument("--workers", type=int, help="processes on one port (default: KV_ERP_WORKERS)")
+    server.add_argument(
+        "--workers", type=int, help="processes on one port (default: KV_ERP_WORKERS)"
+    )
     worker = commands.add_parser("worker", help="apply events and run jobs")
-    worker.add_argument("--queue", action="append", default=[], help="may come several times, first one first")
-    worker.add_argument("--tries", type=int, default=3, help="attempts before a job is parked (default: 3)")
-    worker.add_argument("--timeout", type=float, default=60, help="seconds for one attempt (default: 60)")
+    worker.add_argument(
+        "--queue", action="append", default=[], help="may come several times, first one first"
+    )
+    worker.add_argument(
+        "--tries", type=int, default=3, help="attempts before a job is parked (default: 3)"
+    )
+    worker.add_argument(
+        "--timeout", type=float, default=60, help="seconds for one attempt (default: 60)"
+    )
     commands.add_parser("migrate", help="bring the database to the newest schema")
     return parser

@@ -22,7 +22,7 @@ class DeadlineExceeded(DomainError):
 
 
 def current_deadline() -> float | None:
-    """The moment on the monotonic clock by which to answer, in seconds; None when there is no hurry."""
+    """When to answer, in seconds on the monotonic clock; None when there is no hurry."""
     return _deadline.get()
 
 
@@ -30,6 +30,11 @@ def remaining(default: float) -> float:
     """Seconds left for the request, at least 0; the default when there is no deadline."""
     deadline = _deadline.get()
     return default if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def start(seconds: float) -> None:
+    """Give the rest of this task so many seconds."""
+    _deadline.set(time.monotonic() + seconds)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
-from grpc_health.v1.health import aio as grpc_health
+from grpc_health.v1.health import aio as grpc_health  # type: ignore[attr-defined]
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 __all__ = ["Check", "Health"]
@@ -20,7 +20,7 @@ _LIVENESS = "liveness"
 
 
 class Health:
-    """Answers for the process: "liveness" as long as it runs, all other names as long as its checks pass."""
+    """Answers "liveness" while the process runs, all other names while its checks pass."""
 
     def __init__(self, service_names: Sequence[str], checks: Mapping[str, Check]) -> None:
         self.servicer = grpc_health.HealthServicer()
@@ -59,7 +59,7 @@ class Health:
 
 
 class _Watched:
-    """A check that has a second to answer and is never cancelled: it may be holding a connection."""
+    """A check that has a second to answer; never cancelled, as it may be holding a connection."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
@@ -80,7 +80,7 @@ class _Watched:
     async def _run(self) -> object:
         try:
             await self._check()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the check has not passed)
             return error
         return None
 
@@ -88,6 +88,8 @@ class _Watched:
         if bool(problem) != self._failing:
             self._failing = bool(problem)
             if problem:
-                log.warning("health check fails", check=self._name, problem=str(problem) or repr(problem))
+                log.warning(
+                    "health check fails", check=self._name, problem=str(problem) or repr(problem)
+                )
             else:
                 log.info("health check passes again", check=self._name)

@@ -1,4 +1,4 @@
-"""The signed identity with which one service calls another: EdDSA tokens (RFC 8037) of at most 60 seconds."""
+"""The signed identity with which one service calls another: EdDSA tokens of at most 60 seconds."""
 
 import base64
 import time
@@ -16,11 +16,12 @@ from common.settings import Settings, SettingsError
 __all__ = ["LIFETIME_SECONDS", "Minter", "Verifier", "minter_of", "verifier_of"]
 
 LIFETIME_SECONDS = 60
-# A token is used for half its life, so the last call that carries it still has the other half to arrive.
+# A token is used for half its life: the last call that carries it has the other half to arrive.
 _REUSE_SECONDS = 30
 # How far the clocks of two machines may be apart.
 _SKEW_SECONDS = 5
 _CACHED = 2048
+_KEY_BYTES = 32
 _EDGE = "gateway"
 _CLAIMS = ("iss", "aud", "sub", "permissions", "act", "iat", "exp")
 
@@ -63,7 +64,7 @@ class Minter:
         return jwt.encode(claims, self._key, "EdDSA", {"kid": self.name})
 
     def _subject(self, caller: Caller) -> str:
-        # Nobody may speak in another service's name: work on its behalf goes on under ours, and `act` tells the rest.
+        # Nobody may speak in another service's name: its work goes on under ours.
         return f"service:{self.name}" if caller.subject.startswith("service:") else caller.subject
 
 
@@ -78,7 +79,8 @@ class Verifier:
             audience: the service that we are.
         """
         self._keys = {
-            name: [Ed25519PublicKey.from_public_bytes(key) for key in keys] for name, keys in trusted_keys.items()
+            name: [Ed25519PublicKey.from_public_bytes(key) for key in keys]
+            for name, keys in trusted_keys.items()
         }
         self._audience = audience
         self._known: dict[str, tuple[float, Caller]] = {}
@@ -94,29 +96,28 @@ class Verifier:
             self._known.pop(token, None)
             expires, caller = self._read(token)
             _remember(self._known, token, (expires, caller))
-        return Caller(caller.tenant_id, caller.subject, caller.permissions, caller.actors, request_id)
+        return Caller(
+            caller.tenant_id, caller.subject, caller.permissions, caller.actors, request_id
+        )
 
     def _read(self, token: str) -> tuple[float, Caller]:
         try:
             claims = self._signed_claims(token)
-            caller = Caller(
-                UUID(claims["tenant"]) if claims.get("tenant") else None,
-                claims["sub"],
-                frozenset(claims["permissions"]),
-                tuple(claims["act"]),
-            )
+            caller = _caller_of(claims)
+            _check(claims, caller)
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"The internal identity is not valid: {error}.") from None
         except (TypeError, ValueError, AttributeError):
             raise Unauthenticated("The internal identity is malformed.") from None
-        _check(claims, caller)
         return float(claims["exp"]), caller
 
     def _signed_claims(self, token: str) -> dict[str, Any]:
         name = jwt.get_unverified_header(token).get("kid")
         keys = self._keys.get(name, ()) if isinstance(name, str) else ()
         if not keys:
-            raise Unauthenticated("The internal identity is signed with a key that is not trusted here.")
+            raise Unauthenticated(
+                "The internal identity is signed with a key that is not trusted here."
+            )
         for key in keys[:-1]:
             try:
                 return self._decode(token, key, str(name))
@@ -136,14 +137,26 @@ class Verifier:
         )
 
 
+def _caller_of(claims: Mapping[str, Any]) -> Caller:
+    permissions, actors = claims["permissions"], claims["act"]
+    if not (isinstance(permissions, list) and isinstance(actors, list)):
+        raise TypeError
+    tenant_id = UUID(claims["tenant"]) if claims.get("tenant") else None
+    return Caller(tenant_id, claims["sub"], frozenset(permissions), tuple(actors))
+
+
 def _check(claims: Mapping[str, Any], caller: Caller) -> None:
     issuer, issued, expires = claims["iss"], claims["iat"], claims["exp"]
     if not 0 < expires - issued <= LIFETIME_SECONDS:
-        raise Unauthenticated(f"The internal identity is valid for longer than {LIFETIME_SECONDS} s.")
+        raise Unauthenticated(
+            f"The internal identity is valid for longer than {LIFETIME_SECONDS} s."
+        )
     if issued > time.time() + _SKEW_SECONDS:
         raise Unauthenticated("The internal identity is from the future.")
     if caller.actors[-1:] != (issuer,):
-        raise Unauthenticated("The internal identity's chain of services does not end with its issuer.")
+        raise Unauthenticated(
+            "The internal identity's chain of services does not end with its issuer."
+        )
     kind, _, name = caller.subject.partition(":")
     if kind == "service" and name != issuer:
         raise Unauthenticated(f"{issuer} may not speak as {caller.subject}.")
@@ -160,10 +173,14 @@ def minter_of(settings: Settings) -> Minter:
     name, _, text = settings.need_secret("identity_key").partition(":")
     seed = _key_bytes(text)
     if not name or seed is None:
-        raise SettingsError("KV_ERP_IDENTITY_KEY must be name:seed, the seed 32 bytes in base64url.")
+        raise SettingsError(
+            "KV_ERP_IDENTITY_KEY must be name:seed, the seed 32 bytes in base64url."
+        )
     minter = Minter(name, seed)
     if minter.public_key() not in trusted_keys(settings).get(name, ()):
-        raise SettingsError(f"KV_ERP_IDENTITY_TRUSTED_KEYS lacks the public key of KV_ERP_IDENTITY_KEY ({name}).")
+        raise SettingsError(
+            f"KV_ERP_IDENTITY_TRUSTED_KEYS lacks the public key of KV_ERP_IDENTITY_KEY ({name})."
+        )
     return minter
 
 
@@ -175,7 +192,9 @@ def verifier_of(settings: Settings, audience: str) -> Verifier:
     """
     keys = trusted_keys(settings)
     if not keys:
-        raise SettingsError("KV_ERP_IDENTITY_TRUSTED_KEYS is not set: nobody could call this process.")
+        raise SettingsError(
+            "KV_ERP_IDENTITY_TRUSTED_KEYS is not set: nobody could call this process."
+        )
     return Verifier(keys, audience)
 
 
@@ -191,8 +210,8 @@ def trusted_keys(settings: Settings) -> dict[str, list[bytes]]:
         key = _key_bytes(text)
         if not name or key is None:
             raise SettingsError(
-                f"KV_ERP_IDENTITY_TRUSTED_KEYS must be name:key,… with keys of 32 bytes in base64url; "
-                f"the one of {name or 'a nameless service'} is not."
+                f"KV_ERP_IDENTITY_TRUSTED_KEYS must be name:key,… with keys of {_KEY_BYTES} bytes "
+                f"in base64url; the one of {name or 'a nameless service'} is not."
             )
         keys.setdefault(name, []).append(key)
     return keys
@@ -208,7 +227,7 @@ def _key_bytes(text: str) -> bytes | None:
         key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
         return None
-    return key if len(key) == 32 else None
+    return key if len(key) == _KEY_BYTES else None
 
 
 def _remember(cache: dict[Any, Any], key: object, value: object) -> None:

@@ -6,7 +6,7 @@ from common.settings import Address
 
 __all__ = ["RpcMetrics", "expose"]
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _REQUESTS = Counter("rpc_requests_total", "Calls answered.", ["service", "method", "code"])
 _DURATION = Histogram(

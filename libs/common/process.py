@@ -1,6 +1,7 @@
 """The life of a process: how it starts, is told to stop, and runs in several copies."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -8,17 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
-import structlog
+import uvloop
 
 from common import logging, metrics
 from common.rpc_policy import PolicyError
 from common.settings import Address, Settings, SettingsError
 
 __all__ = ["EXIT_MISCONFIGURED", "Stop", "run", "run_copies"]
-
-log = structlog.get_logger()
 
 # EX_CONFIG of sysexits.h: starting again would not help.
 EXIT_MISCONFIGURED = 78
@@ -42,7 +41,9 @@ class Stop:
         await self.requested.wait()
 
 
-def run(main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: Settings, name: str) -> None:
+def run(
+    main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: Settings, name: str
+) -> None:
     """Run a process until its main function returns; SIGTERM and Ctrl-C ask it to.
 
     Args:
@@ -50,18 +51,23 @@ def run(main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: S
         settings: what the environment says.
         name: the process in the logs, such as "sales-worker".
     """
-    import uvloop
-
     logging.configure(settings, name)
     metrics.expose(settings.metrics_bind)
     try:
         uvloop.run(_until_stopped(main, settings))
     except (SettingsError, PolicyError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_MISCONFIGURED)
+        stop_misconfigured(error)
 
 
-async def _until_stopped(main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: Settings) -> None:
+def stop_misconfigured(error: Exception) -> NoReturn:
+    """End the process with what is wrong on standard error, and the status that says so."""
+    sys.stderr.write(f"{error}\n")
+    sys.exit(EXIT_MISCONFIGURED)
+
+
+async def _until_stopped(
+    main: Callable[[Settings, Stop], Coroutine[Any, Any, None]], settings: Settings
+) -> None:
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.request)
@@ -71,13 +77,21 @@ async def _until_stopped(main: Callable[[Settings, Stop], Coroutine[Any, Any, No
 def run_copies(command: list[str], settings: Settings) -> None:
     """Run a command in `settings.workers` processes that share the gRPC port, until told to stop.
 
-    One that dies is started again, at most once a second. Exits with EXIT_MISCONFIGURED when one says that its
-    settings are wrong.
+    One that dies is started again, at most once a second. When one ends with EXIT_MISCONFIGURED,
+    so do all.
     """
     copies = _Copies(command, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, copies.stop)
     sys.exit(copies.watch())
+
+
+class _Copy(NamedTuple):
+    """One of several processes of one command."""
+
+    number: int
+    started: float
+    process: subprocess.Popen[bytes]
 
 
 class _Copies:
@@ -86,44 +100,50 @@ class _Copies:
     def __init__(self, command: list[str], settings: Settings) -> None:
         self._command = command
         self._settings = settings
-        self._running: dict[int, tuple[int, float]] = {}
+        self._running: dict[int, _Copy] = {}
         self._stopping = False
 
     def watch(self) -> int:
         """Start all and keep them running; the exit status when all have ended."""
+        status = 0
         for index in range(self._settings.workers):
             self._start(index)
-        status = 0
         while self._running:
             pid, ended = os.wait()
-            index, started = self._running.pop(pid, (None, 0.0))
-            if index is None:
-                continue
-            code = os.waitstatus_to_exitcode(ended)
+            copy = self._running.pop(pid)
+            copy.process.returncode = code = os.waitstatus_to_exitcode(ended)
             if code == EXIT_MISCONFIGURED:
                 status = code
                 self.stop(signal.SIGTERM)
-            if not self._stopping:
-                print(f"worker process {pid} ended with {code}; starting another", file=sys.stderr)
-                time.sleep(max(started + _RESTART_SECONDS - time.monotonic(), 0))
-                self._start(index)
+            self._replace(copy, code)
         return status
 
     def stop(self, number: int, _frame: object = None) -> None:
         """Pass the signal on; who ends now is not started again."""
         self._stopping = True
         for pid in self._running:
-            os.kill(pid, number)
+            # It may have ended by itself just now.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _replace(self, copy: "_Copy", code: int) -> None:
+        if self._stopping:
+            return
+        sys.stderr.write(f"process {copy.number} ended with {code}; starting another\n")
+        time.sleep(max(copy.started + _RESTART_SECONDS - time.monotonic(), 0))
+        self._start(copy.number)
 
     def _start(self, index: int) -> None:
         if self._stopping:
             return
-        process = subprocess.Popen(  # noqa: S603
-            self._command, env=self._environment(index), preexec_fn=_end_with_parent
+        process = subprocess.Popen(  # noqa: S603 (our own command line)
+            self._command,
+            env=self._environment(index),
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 (there is one thread here)
         )
-        self._running[process.pid] = (index, time.monotonic())
-        # Nobody waits for it through this object, and its destructor would complain.
-        process.returncode = 0
+        self._running[process.pid] = _Copy(index, time.monotonic(), process)
+        if self._stopping:  # the signal came in between
+            self.stop(signal.SIGTERM)
 
     def _environment(self, index: int) -> dict[str, str]:
         own = {"KV_ERP_WORKERS": "1", "KV_ERP_SHARED_PORT": "1"}

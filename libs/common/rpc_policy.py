@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
-from erp.options.v1 import options_pb2
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from erp.options.v1 import options_pb2
+
 __all__ = ["Idempotency", "PolicyError", "Route", "RpcPolicy", "Settlement", "read_policies"]
+
+
+# The generated stub of an extension is less than the type checker wants to know.
+_RPC: Any = options_pb2.rpc
 
 
 class PolicyError(Exception):
@@ -65,7 +71,7 @@ class RpcPolicy:
 
 
 def read_policies(*services: ServiceDescriptor) -> dict[str, RpcPolicy]:
-    """The policies of all rpcs of these services by full method path: "/erp.sales.v1.SalesService/GetOrder".
+    """The policies of all rpcs of these services by path, "/erp.sales.v1.SalesService/GetOrder".
 
     Raises:
         PolicyError: an rpc lacks its permission, or is neither routed nor internal, or both.
@@ -76,7 +82,7 @@ def read_policies(*services: ServiceDescriptor) -> dict[str, RpcPolicy]:
 
 def _policy(method: MethodDescriptor) -> RpcPolicy:
     options = method.GetOptions()
-    rpc = options.Extensions[options_pb2.rpc]
+    rpc: options_pb2.RpcOptions = options.Extensions[_RPC]
     route = _route(options.Extensions[annotations_pb2.http])
     _demand(method, rpc, route)
     return RpcPolicy(
@@ -88,7 +94,9 @@ def _policy(method: MethodDescriptor) -> RpcPolicy:
         route=route,
         idempotency=Idempotency(options.idempotency_level),
         rate_cost=rpc.rate_cost or 1,
-        cache_seconds=rpc.cache_ttl.ToTimedelta().total_seconds() if rpc.HasField("cache_ttl") else None,
+        cache_seconds=rpc.cache_ttl.ToTimedelta().total_seconds()
+        if rpc.HasField("cache_ttl")
+        else None,
         settlement=_settlement(method, rpc),
     )
 
@@ -97,7 +105,9 @@ def _demand(method: MethodDescriptor, rpc: options_pb2.RpcOptions, route: Route 
     if not rpc.permission:
         raise PolicyError(f"{method.full_name} names no permission in (erp.options.v1.rpc).")
     if route is None and not rpc.internal:
-        raise PolicyError(f"{method.full_name} has neither a route (google.api.http) nor `internal: true`.")
+        raise PolicyError(
+            f"{method.full_name} has neither a route (google.api.http) nor `internal: true`."
+        )
     if route is not None and rpc.internal:
         raise PolicyError(f"{method.full_name} is internal and has a route all the same.")
 
@@ -113,7 +123,9 @@ def _settlement(method: MethodDescriptor, rpc: options_pb2.RpcOptions) -> Settle
     if not rpc.HasField("settlement"):
         return None
     if rpc.settlement.read not in method.containing_service.methods_by_name:
-        raise PolicyError(f"{method.full_name} names {rpc.settlement.read!r} to read by, which is no rpc beside it.")
+        raise PolicyError(
+            f"{method.full_name} settles by reading {rpc.settlement.read!r}, no rpc beside it."
+        )
     return Settlement(rpc.settlement.event, _path(method, rpc.settlement.read))
 
 

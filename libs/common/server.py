@@ -21,7 +21,7 @@ __all__ = ["Server", "Service", "serve"]
 
 log = structlog.get_logger()
 
-# Connections are renewed so that clients find new processes; running calls have the grace to finish.
+# Connections are renewed so that clients find new processes; running calls may finish.
 _CONNECTION_AGE_SECONDS = 300
 _CONNECTION_GRACE_SECONDS = 60
 
@@ -96,13 +96,15 @@ class Server:
         try:
             self.port = self._server.add_insecure_port(str(self._settings.grpc_bind))
         except RuntimeError:
-            raise SettingsError(f"KV_ERP_GRPC_BIND: cannot listen on {self._settings.grpc_bind}.") from None
+            raise SettingsError(
+                f"KV_ERP_GRPC_BIND: cannot listen on {self._settings.grpc_bind}."
+            ) from None
         await self._health.start()
         await self._server.start()
         log.info("serving", service=self._name, host=self._settings.grpc_bind.host, port=self.port)
 
     async def drain(self, stop: Stop) -> None:
-        """Say "not serving", take no new calls, let the running ones finish; a hastened stop cuts all waits short."""
+        """Say "not serving", take no new calls, finish the running ones; haste cuts it short."""
         grace = self._settings.shutdown_grace_seconds
         log.info("draining", service=self._name)
         await self._health.drain()
@@ -110,7 +112,9 @@ class Server:
         await _unless_hastened(stop, self._server.stop(grace))
         await self._server.stop(None)
         # Handlers whose clients are gone may still hold transactions.
-        finished = await self._interceptor.finished(1.0 if stop.hastened.is_set() else max(grace, 1.0))
+        finished = await self._interceptor.finished(
+            1.0 if stop.hastened.is_set() else max(grace, 1.0)
+        )
         log.info("drained", service=self._name, finished=finished)
 
 

@@ -36,7 +36,7 @@ class RemoteError(DomainError):
         self._values = dict(info.metadata)
         self.domain = info.domain
         self.violations = _violations(details.get(BadRequest, BadRequest()))
-        # Written past the class variables of DomainError: here they are those of one error, not of a class.
+        # Past the class variables of DomainError: here they are those of one error.
         vars(self).update(
             status=_CODES.get(wire.code, StatusCode.UNKNOWN),
             detail=wire.message,
@@ -45,7 +45,7 @@ class RemoteError(DomainError):
         )
 
     def __str__(self) -> str:
-        return self.wire.message
+        return str(self.wire.message)
 
     def values(self) -> dict[str, str]:
         """The values that the other service gave."""
@@ -65,14 +65,17 @@ def to_status(error: DomainError, service: str) -> Status:
 def unexpected(service: str, request_id: str) -> Status:
     """The status for an error that is a fault of ours: it says nothing but where to look."""
     status = Status(code=Code.INTERNAL, message="Something went wrong here. It has been recorded.")
-    info = ErrorInfo(reason="INTERNAL", domain=f"{service}.kv-erp", metadata={"request_id": request_id})
+    info = ErrorInfo(
+        reason="INTERNAL", domain=f"{service}.kv-erp", metadata={"request_id": request_id}
+    )
     status.details.add().Pack(info)
     return status
 
 
 def status_of(error: grpc.RpcError) -> Status:
     """The status that a failed call brought, made up from code and text when it brought none."""
-    packed = dict(error.trailing_metadata() or ()).get(DETAILS)
+    trailers: Any = error.trailing_metadata() or ()
+    packed = dict(trailers).get(DETAILS)
     if packed:
         try:
             return Status.FromString(packed)
@@ -90,9 +93,13 @@ def _describe(error: DomainError, domain: str) -> list[Message]:
     if isinstance(error, InvalidRequest):
         return [ErrorInfo(reason=error.reason, domain=domain), _bad_request(error.violations)]
     values = {name: _cut(text, _VALUE_BYTES) for name, text in error.values().items()}
-    details: list[Message] = [_fitting(ErrorInfo(reason=error.reason, domain=domain, metadata=values))]
+    details: list[Message] = [
+        _fitting(ErrorInfo(reason=error.reason, domain=domain, metadata=values))
+    ]
     if isinstance(error, NotFound):
-        details.append(ResourceInfo(resource_type=error.kind, resource_name=_cut(str(error.id), _VALUE_BYTES)))
+        details.append(
+            ResourceInfo(resource_type=error.kind, resource_name=_cut(str(error.id), _VALUE_BYTES))
+        )
     if error.retry_after_seconds is not None:
         retry = RetryInfo()
         retry.retry_delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
@@ -103,7 +110,9 @@ def _describe(error: DomainError, domain: str) -> list[Message]:
 def _bad_request(violations: Sequence[InvalidField]) -> BadRequest:
     bad = BadRequest()
     for item in violations[:_VIOLATIONS]:
-        bad.field_violations.add(field=_cut(item.pointer, _VALUE_BYTES), description=_cut(item.rule, _VALUE_BYTES))
+        bad.field_violations.add(
+            field=_cut(item.pointer, _VALUE_BYTES), description=_cut(item.rule, _VALUE_BYTES)
+        )
     while bad.ByteSize() > _DETAIL_BYTES:
         del bad.field_violations[-1]
     return bad

@@ -1,15 +1,14 @@
 """W3C trace context: which trace the work at hand belongs to."""
 
-import os
+import random
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _HEADER = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$")
 
 
-@dataclass(frozen=True)
-class Trace:
+class Trace(NamedTuple):
     """Our place in a trace, as https://www.w3.org/TR/trace-context/ defines it."""
 
     trace_id: str
@@ -31,10 +30,9 @@ def current() -> Trace | None:
 
 
 def follow(traceparent: str | None) -> Trace:
-    """Continue the caller's trace with a span of our own, or begin one, for the rest of this task."""
+    """Continue the caller's trace with a span of ours, or begin one, for the rest of this task."""
     known = _HEADER.match(traceparent) if traceparent else None
-    trace_id, flags = (known[1], known[3]) if known else (os.urandom(16).hex(), "00")
-    trace = Trace(trace_id, os.urandom(8).hex(), flags)
+    trace_id, flags = known.group(1, 3) if known else (f"{random.getrandbits(128) or 1:032x}", "00")
+    trace = Trace(trace_id, f"{random.getrandbits(64) or 1:016x}", flags)
     _current.set(trace)
     return trace
-

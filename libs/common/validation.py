@@ -18,11 +18,13 @@ def check(request: Message) -> None:
     """
     violations = protovalidate.collect_violations(request)
     if violations:
-        raise InvalidRequest([InvalidField(pointer(item.proto.field), item.proto.message) for item in violations])
+        raise InvalidRequest(
+            [InvalidField(pointer(item.proto.field), item.proto.message) for item in violations]
+        )
 
 
 def pointer(path: Any) -> str:
-    """The JSON pointer of a buf.validate.FieldPath: "/lines/0/quantity", empty for the whole message."""
+    """The JSON pointer of a buf.validate.FieldPath, empty when that means the whole message."""
     steps: list[str] = []
     for element in path.elements if path is not None else ():
         steps.append(element.field_name)

@@ -1,0 +1,110 @@
+"""Runs all scenarios on a stack of its own and writes RESULTS.md: `make bench`."""
+
+import asyncio
+import platform
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ops.background import running
+
+from benchmarks import hot_product, orders, startup
+from benchmarks.floor import Floor
+from benchmarks.hot_product import HotProduct
+from benchmarks.orders import CLIENTS, Way
+from benchmarks.startup import Startup
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    with tempfile.TemporaryDirectory() as scratch:
+        started = startup.run(Path(scratch) / "startup")
+        print(f"start {started}")
+        with running(Path(scratch) / "orders") as stack:
+            hot = asyncio.run(hot_product.run(stack))
+            print(f"hot product {hot.ratio:.2f} x")
+            floor, ways = asyncio.run(orders.run(stack))
+    text = "\n".join([_head(), _hot(hot), _orders(floor, ways), _startup(started)])
+    RESULTS.write_text(text)
+    print(text)
+
+
+def _head() -> str:
+    commit = _output("git", "describe", "--always", "--dirty")
+    cpu = next(
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    cores = _output("nproc")
+    return f"""# What was measured
+
+`make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}, {cores} cores ({cpu}), Python
+{platform.python_version()}. Load generator, services, PostgreSQL and Valkey share these cores; fsync and
+synchronous_commit are on. The floor is pgbench (prepared statements) on the same PostgreSQL, in the same run.
+"""
+
+
+def _hot(hot: HotProduct) -> str:
+    floors = ", ".join(f"{figure:.0f}" for figure in hot.floors)
+    ours = ", ".join(f"{load.per_second:.0f}" for load in hot.loads)
+    last = hot.loads[-1]
+    return f"""## One hot product
+
+{hot_product.RESERVATIONS} reservations of one unit of the same product over gRPC by {hot_product.CLIENTS} clients, in
+{hot_product.ROUNDS} rounds alternating with the floor: lock the row, update it, insert one row, commit.
+
+| | a second | p50 ms | p99 ms |
+|---|---|---|---|
+| floor, by round | {floors} | | |
+| kv-erp, by round | {ours} | {last.p50_ms:.1f} | {last.p99_ms:.1f} |
+
+**{hot.ratio:.2f} × the floor** (medians). Count exact at the end: {"yes" if hot.exact else "NO"}.
+"""
+
+
+def _orders(floor: Floor, ways: list[Way]) -> str:
+    rows = "\n".join(_order_row(way, floor) for way in ways)
+    return f"""## Orders until settled
+
+Orders of three lines over REST by {CLIENTS} clients; settled means stock reserved, invoice and entry posted, and the
+order knows. The floor is the same job's SQL in one transaction: {floor.per_second:.0f} a second, mean
+{floor.mean_ms:.1f} ms. Latency is that of a call: until the order is settled, or for a batch until all of it is.
+
+| way | orders/s | share of the floor | p50 ms | p99 ms | p99/p50 | round trips/order | statements/order |
+|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def _order_row(way: Way, floor: Floor) -> str:
+    load = way.load
+    return (
+        f"| {way.name} | {way.per_second:.0f} | {way.per_second / floor.per_second:.2f} "
+        f"| {load.p50_ms:.0f} | {load.p99_ms:.0f} | {load.p99_ms / load.p50_ms:.1f} "
+        f"| {way.work.round_trips / way.orders:.1f} | {way.work.statements / way.orders:.1f} |"
+    )
+
+
+def _startup(started: Startup) -> str:
+    rows = "\n".join(f"| {name} | {mib:.0f} |" for name, mib in started.memory_mib.items())
+    return f"""## Start and memory
+
+From an empty directory to `ready`: {started.first_seconds:.1f} s; the second start on its data:
+{started.second_seconds:.1f} s (packages installed already in both).
+
+| idle process | PSS MiB |
+|---|---|
+{rows}
+"""
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""One product that everybody wants: reservations over gRPC, against pgbench on one row."""
+
+import base64
+import statistics
+from dataclasses import dataclass
+from uuid import UUID
+
+from common.caller import Caller, acting_as
+from common.channel import connect
+from common.identity import Minter
+from common.rpc_policy import read_policies
+from erp.inventory.v1 import inventory_service_pb2 as wire
+from erp.inventory.v1 import inventory_service_pb2_grpc as rpc
+from ops.background import BackgroundStack
+from ops.credentials import Credentials
+
+from benchmarks import floor
+from benchmarks.load import Load, measure
+from benchmarks.shop import connect as rest
+from benchmarks.shop import open_shop
+
+CLIENTS = 32
+RESERVATIONS = 6_000
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class HotProduct:
+    """What both reached in alternating rounds, and whether the count was exact at the end."""
+
+    floors: list[float]
+    loads: list[Load]
+    exact: bool
+
+    @property
+    def ratio(self) -> float:
+        """Ours to the floor's, by medians."""
+        return statistics.median(load.per_second for load in self.loads) / statistics.median(
+            self.floors
+        )
+
+
+async def run(stack: BackgroundStack) -> HotProduct:
+    """Alternate between pgbench and ours."""
+    shop = await open_shop(stack, products=1)
+    request = wire.ReserveStockRequest(
+        warehouse_id=shop.warehouse,
+        lines=[wire.StockLine(product_id=shop.products[0], quantity="1")],
+    )
+    policies = read_policies(wire.DESCRIPTOR.services_by_name["InventoryService"])
+    channel = connect(stack.state["grpc"]["inventory"], "inventory", _gateway(stack), policies)
+    stub = rpc.InventoryServiceStub(channel)
+
+    async def reserve(_client: int) -> None:
+        await stub.ReserveStock(request)
+
+    floors, loads = [], []
+    operator = stack.state["databases"]["inventory"]
+    tenant = UUID(stack.state["tenants"]["acme"]["id"])
+    with acting_as(Caller(tenant, "user:benchmark", frozenset({"*"}))):
+        await measure(CLIENTS, reserve, 500)
+        for _ in range(ROUNDS):
+            floors.append(floor.measure(operator, floor.ONE_ROW, CLIENTS).per_second)
+            loads.append(await measure(CLIENTS, reserve, RESERVATIONS))
+    await channel.close()
+    return HotProduct(floors, loads, await _reserved(stack, shop.products[0]) == _expected())
+
+
+def _expected() -> str:
+    return str(500 + ROUNDS * RESERVATIONS)
+
+
+async def _reserved(stack: BackgroundStack, product: str) -> str:
+    _, answer = await (await rest(stack)).get(f"/api/v1/stock/levels?product_id={product}")
+    return str(answer["stock_levels"][0]["reserved"])
+
+
+def _gateway(stack: BackgroundStack) -> Minter:
+    name, seed = Credentials(stack.directory / "secrets.json").identity_key("gateway").split(":")
+    return Minter(name, base64.urlsafe_b64decode(seed))

@@ -1,0 +1,144 @@
+"""What every domain service's process opens, and closes in the end."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.events.v1 import events_pb2, events_pb2_grpc
+from erp.events.v1.events_pb2 import Event, PublishRequest
+from google.protobuf.descriptor import ServiceDescriptor
+from redis.asyncio import Redis
+
+from common import event_log, migrations, outbox
+from common.channel import Channel, connect
+from common.command_line import WorkerOptions
+from common.database import Database
+from common.doorbell import Doorbell
+from common.event_log import EventLogServicer
+from common.identity import minter_of, verifier_of
+from common.process import Stop
+from common.rpc_policy import read_policies
+from common.server import Service, serve
+from common.settings import Settings
+from common.subscriptions import lanes_of
+from common.worker import Duty, EventWorker
+
+EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
+EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
+AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
+
+
+class Runtime:
+    """The database, the channels and the doorbell of one process of a service.
+
+    Args:
+        name: the service.
+        settings: what the environment says.
+        system_reasons: what it may look past tenants for, besides telling its event heads.
+    """
+
+    def __init__(
+        self, name: str, settings: Settings, system_reasons: frozenset[str] = frozenset()
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self._minter = minter_of(settings)
+        self._channels: dict[str, Channel] = {}
+        gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
+        self._doorbell = Doorbell(name, _publishing(gateway))
+        self.database = Database(
+            settings.need_secret("database_url"),
+            settings.need_secret("system_database_url"),
+            system_reasons=system_reasons | {event_log.SYSTEM_REASON},
+            write_events=outbox.write_events(name),
+            ring=self._doorbell.ring,
+            pool_size=settings.database_pool,
+        )
+
+    def channel(self, service: str, *descriptors: ServiceDescriptor) -> Channel:
+        """A channel to another service, for the rpcs of these of its gRPC services."""
+        if service not in self._channels:
+            policies = read_policies(*descriptors, EVENT_LOG)
+            target = self.settings.need_target(service)
+            self._channels[service] = connect(target, service, self._minter, policies)
+        return self._channels[service]
+
+    async def serve(self, stop: Stop, *services: Service, auditor: Any) -> None:
+        """Serve these gRPC services, the event log and the auditor until told to stop."""
+        log, audit = events_pb2_grpc, audit_pb2_grpc
+        shared = (
+            Service(
+                EVENT_LOG,
+                log.add_EventLogServicer_to_server,
+                EventLogServicer(self.name, self.database),
+            ),
+            Service(AUDITOR, audit.add_AuditorServicer_to_server, auditor),
+        )
+        async with self._ringing():
+            await serve(
+                self.name,
+                self.settings,
+                stop,
+                [*services, *shared],
+                verifier_of(self.settings, self.name),
+                {"database": self.database.ping},
+            )
+
+    async def work(
+        self,
+        stop: Stop,
+        options: WorkerOptions,
+        listeners: ModuleType,
+        duties: Sequence[Duty] = (),
+    ) -> None:
+        """Apply what the listeners of the wanted queues listen to until told to stop."""
+        lanes = [
+            lane
+            for lane in lanes_of(listeners)
+            if not options.queues or lane.name in options.queues
+        ]
+        logs = self._logs(lane.source for lane in lanes)
+        redis = Redis.from_url(self.settings.need_secret("redis_url"), socket_connect_timeout=1)
+        worker = EventWorker(self.name, self.database, lanes, logs, redis, duties)
+        async with self._ringing(), redis:
+            task = asyncio.create_task(worker.run())
+            await stop.wait()
+            worker.stop()
+            await task
+
+    def _logs(self, sources: Iterable[str]) -> Mapping[str, Any]:
+        return {
+            source: events_pb2_grpc.EventLogStub(self.channel(source, EVENT_LOG))
+            for source in set(sources)
+        }
+
+    @contextlib.asynccontextmanager
+    async def _ringing(self) -> Any:
+        """Ring the doorbell while what is inside goes on; then close what was opened."""
+        ringing = asyncio.create_task(self._doorbell.run())
+        try:
+            yield
+        finally:
+            ringing.cancel()
+            await asyncio.gather(ringing, return_exceptions=True)
+            await self.database.close()
+            await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+
+def migrate(service: ModuleType, settings: Settings) -> None:
+    """Bring a service's database to the newest schema."""
+    folder = Path(str(service.__file__)).parent / "migrations"
+    migrations.migrate(folder, settings.need_secret("migration_database_url"))
+
+
+def _publishing(
+    gateway: events_pb2_grpc.EventPublisherStub,
+) -> Callable[[list[Event]], Awaitable[object]]:
+    async def publish(events: list[Event]) -> object:
+        return await gateway.Publish(PublishRequest(events=events))
+
+    return publish

@@ -1,0 +1,214 @@
+import asyncio
+import socket
+from dataclasses import replace
+from itertools import count
+
+import grpc.aio
+import pytest
+from grpc import StatusCode
+
+from common import caller, deadline, ids, tracing
+from common.caller import Caller, acting_as
+from common.deadline import DeadlineExceeded
+from common.errors import NotFound, OutcomeUnknown, Unauthenticated, Unavailable
+from common.rpc_testing import channel_to, serving
+from common.server import Service
+from common.settings import Address, Settings
+from common.status import RemoteError, to_status
+from erp.inventory.v1 import inventory_pb2, inventory_service_pb2_grpc
+from erp.inventory.v1 import inventory_service_pb2 as pb
+
+INVENTORY = pb.DESCRIPTOR.services_by_name["InventoryService"]
+ALICE = Caller(ids.new(), "user:alice", frozenset({"inventory.*"}), request_id="r-1")
+READ, WRITE = "GetProduct", "ArchiveProduct"
+
+
+class Inventory(inventory_service_pb2_grpc.InventoryServiceServicer):
+    def __init__(self):
+        self.calls = []
+        self.errors = []
+
+    async def GetProduct(self, request, context):
+        return await self._answer(context)
+
+    async def ArchiveProduct(self, request, context):
+        return await self._answer(context)
+
+    async def _answer(self, context):
+        metadata = dict(context.invocation_metadata())
+        self.calls.append((caller.current(), deadline.remaining(99), metadata))
+        if self.errors:
+            raise self.errors.pop(0)
+        context.set_trailing_metadata((("consistency-token", "t-1"),))
+        return inventory_pb2.Product()
+
+
+def service(servicer):
+    return Service(
+        INVENTORY, inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, servicer
+    )
+
+
+@pytest.fixture
+def inventory():
+    return Inventory()
+
+
+@pytest.fixture
+async def stub(inventory):
+    async with (
+        serving("inventory", service(inventory)) as server,
+        channel_to(f"127.0.0.1:{server.port}", "inventory", INVENTORY) as channel,
+    ):
+        yield inventory_service_pb2_grpc.InventoryServiceStub(channel)
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def request(method):
+    kind = pb.GetProductRequest if method == READ else pb.ArchiveProductRequest
+    return kind(id=str(ids.new()), **({} if method == READ else {"version": 1}))
+
+
+async def test_a_call_carries_the_caller_and_the_trace(stub, inventory):
+    with acting_as(ALICE):
+        trace = tracing.follow(None)
+        await stub.GetProduct(request(READ), metadata=(("idempotency-key", "k-1"),))
+
+    ((who, _, metadata),) = inventory.calls
+    assert who == replace(ALICE, actors=("gateway",))
+    assert metadata["idempotency-key"] == "k-1"
+    assert metadata["x-tenant-id"] == str(ALICE.tenant_id)
+    assert metadata["traceparent"] == trace.header
+
+
+async def test_without_a_caller_there_is_no_call(stub, inventory):
+    with pytest.raises(Unauthenticated):
+        await stub.GetProduct(request(READ))
+
+    assert inventory.calls == []
+
+
+async def test_a_hop_takes_a_little_off_the_deadline(stub, inventory):
+    with acting_as(ALICE), deadline.within(3):
+        await stub.GetProduct(request(READ))
+
+    ((_, left, _),) = inventory.calls
+    assert 2.5 < left <= 2.98
+
+
+async def test_when_time_is_up_nobody_is_called(stub, inventory):
+    with acting_as(ALICE), deadline.within(0.01), pytest.raises(DeadlineExceeded):
+        await stub.GetProduct(request(READ))
+
+    assert inventory.calls == []
+
+
+async def test_trailing_metadata_is_to_be_had(stub):
+    with acting_as(ALICE):
+        _, trailers = await stub.GetProduct.with_trailers(request(READ))
+
+    assert trailers["consistency-token"] == "t-1"
+
+
+async def test_the_other_service_s_error_arrives_as_it_was_raised_and_can_be_passed_on(
+    stub, inventory
+):
+    inventory.errors = [NotFound("product", "p-1")]
+
+    with acting_as(ALICE), pytest.raises(RemoteError) as caught:
+        await stub.GetProduct(request(READ))
+
+    error = caught.value
+    assert (error.status, error.reason) == (StatusCode.NOT_FOUND, "NOT_FOUND")
+    assert error.values() == {"kind": "product", "id": "p-1"}
+    assert str(error) == "There is no product p-1."
+    assert to_status(error, "sales") == to_status(NotFound("product", "p-1"), "inventory")
+
+
+async def test_a_read_is_repeated_when_the_service_is_away_for_a_moment(stub, inventory):
+    inventory.errors = [Unavailable("The database"), Unavailable("The database")]
+
+    with acting_as(ALICE):
+        await stub.GetProduct(request(READ))
+
+    assert len(inventory.calls) == 3
+
+
+async def test_a_read_is_tried_four_times_at_most(stub, inventory):
+    inventory.errors = [Unavailable("The database")] * 9
+
+    with acting_as(ALICE), pytest.raises(RemoteError, match="The database is away") as caught:
+        await stub.GetProduct(request(READ))
+
+    assert len(inventory.calls) == 4
+    assert caught.value.retry_after_seconds == 1.0
+
+
+async def test_a_command_is_never_repeated_by_the_channel(stub, inventory):
+    inventory.errors = [Unavailable("The database")]
+
+    with acting_as(ALICE), pytest.raises(RemoteError):
+        await stub.ArchiveProduct(request(WRITE))
+
+    assert len(inventory.calls) == 1
+
+
+@pytest.mark.parametrize("method", [READ, WRITE])
+async def test_nothing_was_done_where_nobody_listens(free_port, method):
+    async with channel_to(f"127.0.0.1:{free_port}", "inventory", INVENTORY) as channel:
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+
+        with acting_as(ALICE), pytest.raises(Unavailable, match="inventory is away"):
+            await getattr(stub, method)(request(method))
+
+
+@pytest.mark.parametrize(("method", "error"), [(READ, Unavailable), (WRITE, OutcomeUnknown)])
+async def test_a_connection_that_breaks_under_a_command_leaves_its_outcome_unknown(method, error):
+    async def hang_up(reader, writer):
+        # Enough of HTTP/2 to be sent the call: our settings, theirs acknowledged.
+        writer.write(bytes.fromhex("000000040000000000" "000000040100000000"))
+        seen = b""
+        while b"ArchiveProduct" not in seen and b"\x00\x00\x01" not in seen[100:]:
+            seen += await reader.read(1000)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as broken:
+        port = broken.sockets[0].getsockname()[1]
+        async with channel_to(f"127.0.0.1:{port}", "inventory", INVENTORY) as channel:
+            stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+
+            with acting_as(ALICE), pytest.raises(error):
+                await getattr(stub, method)(request(method))
+
+
+async def test_a_service_that_comes_back_is_found_within_two_seconds(inventory, free_port):
+    settings = Settings(grpc_bind=Address("127.0.0.1", free_port))
+    async with channel_to(f"127.0.0.1:{free_port}", "inventory", INVENTORY) as channel:
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+        with acting_as(ALICE):
+            for _ in range(3):
+                with pytest.raises(Unavailable):
+                    await stub.ArchiveProduct(request(WRITE))
+            async with serving("inventory", service(inventory), settings=settings), asyncio.timeout(2):
+                for _ in count():
+                    try:
+                        await stub.ArchiveProduct(request(WRITE))
+                    except Unavailable:
+                        continue
+                    break
+
+
+async def test_several_connections_reach_several_processes_behind_one_port(free_port):
+    settings = Settings(grpc_bind=Address("127.0.0.1", free_port), shared_port=True)
+    one, other = Inventory(), Inventory()
+    async with (
+        serving("inventory", service(one), settings=settings),
+        serving("inventory", service(other), settings=settings),
+    ):
+        pass

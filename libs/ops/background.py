@@ -1,0 +1,70 @@
+"""A stack of its own in the background, for tests and benchmarks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class BackgroundStack:
+    """A running stack."""
+
+    directory: Path
+    pid: int
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state file as it is now."""
+        return dict(json.loads((self.directory / "state.json").read_text()))
+
+    def pids(self, name: str) -> list[int]:
+        """The processes of that name."""
+        return list(self.state["processes"][name])
+
+    def kill(self, name: str) -> list[int]:
+        """Kill -9 all processes of that name; returns their pids."""
+        pids = self.pids(name)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return pids
+
+
+@contextmanager
+def running(
+    directory: Path, environment: Mapping[str, str] = os.environ
+) -> Iterator[BackgroundStack]:
+    """Start `kv-erp up` with its data in `directory`, and stop it when left.
+
+    Raises:
+        RuntimeError: it did not start; says what it printed.
+    """
+    command = [str(Path(sys.executable).with_name("kv-erp")), "up"]
+    variables = {**environment, "KV_ERP_DEV_DIR": str(directory)}
+    process = subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        _await_ready(process)
+        yield BackgroundStack(directory, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOP_SECONDS)
+
+
+def _await_ready(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line.decode(errors="replace"))
+        if line.startswith(b"ready"):
+            return
+    raise RuntimeError("the stack did not start:\n" + "".join(said))

@@ -1,0 +1,1 @@
+"""The commands of `kv-erp`, a module each; ops.main registers them."""

@@ -1,0 +1,67 @@
+"""`kv-erp up`: the local stack in the foreground, until Ctrl-C."""
+
+import asyncio
+import signal
+from typing import Any
+
+import typer
+
+from ops.commands.console import dev_directory, failures_as_sentences, out
+from ops.progress import Progress
+from ops.stack import Stack
+
+
+def up() -> None:
+    """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
+    with failures_as_sentences():
+        interrupted = asyncio.run(_run(Stack(dev_directory(), progress=Progress(out))))
+    if interrupted:
+        raise typer.Exit(130)
+
+
+async def _run(stack: Stack) -> bool:
+    """Run until a signal; whether it came before the stack was ready."""
+    stopping = asyncio.Event()
+
+    def interrupt() -> None:
+        if stopping.is_set():
+            stack.hasten()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, interrupt)
+
+    stopped = asyncio.create_task(stopping.wait())
+    start = asyncio.create_task(stack.start())
+    try:
+        await asyncio.wait([start, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            return True
+        start.result()
+        _invite(stack.state)
+        await stopped
+        return False
+    finally:
+        start.cancel()
+        await asyncio.wait([start])
+        stopped.cancel()
+        await stack.stop()
+
+
+def _invite(state: dict[str, Any]) -> None:
+    """Print the ready line, then what to try."""
+    gateway = state["gateway"]
+    token = state["tenants"]["acme"]["token"]
+    for line in (
+        "",
+        f"ready {gateway}",
+        "",
+        "Try in another terminal:",
+        "  make demo                     an order, from the customer to the ledger",
+        f"  curl -H 'Authorization: Bearer {token}' {gateway}/api/v1/products",
+        f"  {gateway}/api/docs",
+        "",
+        "Ctrl-C stops everything.",
+    ):
+        out.out(line, highlight=False)

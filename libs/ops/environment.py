@@ -1,0 +1,103 @@
+"""The environment of every process: the contract between the stack and common.settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.credentials import DATABASES, SERVICES, Credentials
+from ops.ports import HOST
+from ops.urls import with_account, with_database
+
+# The stack's own variables, and those whose values it decides for each process.
+WITHHELD = {
+    "KV_ERP_HTTP_PORT",
+    "KV_ERP_DEV_DIR",
+    "KV_ERP_TOKEN",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_PASSWORD",
+    "DB_HOST",
+    "DB_PORT",
+    "DB_USERNAME",
+    "DB_PASSWORD",
+    "DB_DATABASE",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What connects the processes of one stack: servers, ports by name, and credentials."""
+
+    inherited: Mapping[str, str]
+    superuser_url: str
+    redis_url: str
+    ports: Mapping[str, int]
+    credentials: Credentials
+
+    def address(self, port_name: str) -> str:
+        """`host:port` of a named port."""
+        return f"{HOST}:{self.ports[port_name]}"
+
+    def database_url(self, service: str, kind: str) -> str:
+        """The service's database as its `owner`, `app` or `system` role."""
+        role = f"{service}_{kind}"
+        url = with_account(self.superuser_url, role, self.credentials.role_password(role))
+        return with_database(url, service)
+
+    def operator_database_url(self, service: str) -> str:
+        """The service's database as the superuser, who sees all tenants."""
+        return with_database(self.superuser_url, service)
+
+    def for_server(self, service: str) -> dict[str, str]:
+        """The environment of `python -m <service> server`."""
+        environment = self._shared(service) | {
+            "KV_ERP_GRPC_BIND": self.address(f"{service}.grpc"),
+            "KV_ERP_METRICS_BIND": self.address(f"{service}.metrics"),
+        }
+        if service == "gateway":
+            environment["KV_ERP_HTTP_BIND"] = self.address("gateway.http")
+        return environment
+
+    def for_worker(self, service: str) -> dict[str, str]:
+        """The environment of `python -m <service> worker`."""
+        metrics = self.address(f"{service}-worker.metrics")
+        return self._shared(service) | {"KV_ERP_METRICS_BIND": metrics}
+
+    def for_migration(self, service: str) -> dict[str, str]:
+        """The environment of what ends by itself: `migrate`, and the gateway's `seed`."""
+        owner = self.database_url(service, "owner")
+        return self._shared(service) | {
+            "KV_ERP_MIGRATION_DATABASE_URL": owner,
+            "KV_ERP_METRICS_BIND": f"{HOST}:0",
+        }
+
+    def _shared(self, service: str) -> dict[str, str]:
+        targets = {
+            f"KV_ERP_{name.upper()}_TARGET": self.address(f"{name}.grpc") for name in DATABASES
+        }
+        passed_on = {
+            name: value
+            for name, value in self.inherited.items()
+            # libpq's variables (PGSSLMODE, PGOPTIONS…) are meant for the caller's own psql.
+            if name not in WITHHELD and not name.startswith("PG")
+        }
+        return (
+            passed_on
+            | targets
+            | {
+                "DATABASE_URL": self.database_url(service, "app"),
+                "KV_ERP_SYSTEM_DATABASE_URL": self.database_url(service, "system"),
+                "REDIS_URL": self.redis_url,
+                "KV_ERP_IDENTITY_KEY": self.credentials.identity_key(service),
+                "KV_ERP_IDENTITY_TRUSTED_KEYS": self.credentials.trusted_keys(),
+                "KV_ERP_LOG_LEVEL": self.inherited.get("KV_ERP_LOG_LEVEL", "info"),
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
+
+
+def port_names() -> list[str]:
+    """Every port that the services of a stack need, but the gateway's HTTP port."""
+    servers = [f"{name}.{use}" for name in DATABASES for use in ("grpc", "metrics")]
+    return servers + [f"{name}-worker.metrics" for name in SERVICES]

@@ -1,0 +1,20 @@
+"""The operators' command line `kv-erp`; each command lives in a module of ops.commands."""
+
+import typer
+
+from ops.commands import db
+from ops.commands.audit import audit
+from ops.commands.demo import demo
+from ops.commands.up import up
+
+app = typer.Typer(
+    name="kv-erp",
+    help="Run, try, and operate kv-erp.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command()(up)
+app.command()(demo)
+app.command()(audit)
+app.add_typer(db.app, name="db")

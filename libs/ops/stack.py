@@ -1,0 +1,224 @@
+"""The local stack: PostgreSQL, Valkey, every service, worker and the gateway, in one foreground."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from ops.credentials import DATABASES, SERVICES, Credentials
+from ops.databases import prepare_databases
+from ops.dev_directory import DevDirectory
+from ops.environment import Wiring, port_names
+from ops.errors import StackFailure
+from ops.files import read_json, write_json
+from ops.ports import HOST, Ports, parse_port
+from ops.postgres import EmbeddedPostgres
+from ops.processes import ProcessSpec
+from ops.progress import Progress, quiet
+from ops.readiness import wait_for_grpc, wait_for_http, wait_until
+from ops.supervisor import Supervisor
+from ops.together import together
+from ops.urls import postgres_url_from, redis_url_from
+from ops.valkey import EmbeddedValkey
+
+DEFAULT_HTTP_PORT = 8080
+
+
+class Stack:
+    """A whole kv-erp on this machine, described by `state` once it has started.
+
+    `async with Stack(directory) as stack` in the main thread, or `start()` and `stop()`.
+    `environment` (the caller's by default) configures it: KV_ERP_HTTP_PORT, DATABASE_URL or
+    DB_HOST, REDIS_URL or REDIS_HOST; everything else in it is passed on to the services.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.directory = DevDirectory(directory)
+        self.state: dict[str, Any] = {}
+        self._environment = dict(os.environ if environment is None else environment)
+        self._progress = progress or quiet()
+        self._ports = Ports()
+        self._supervisor: Supervisor | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start everything and write state.json; a StackFailure says in one sentence why not."""
+        self.directory.claim()
+        self.directory.state.unlink(missing_ok=True)
+        supervisor = self._supervisor = Supervisor(self._write_state)
+        credentials = Credentials(self.directory.secrets)
+        self._choose_ports()
+
+        wiring = await self._start_data(supervisor, credentials)
+        with self._progress.step("Databases and roles"):
+            created = await asyncio.to_thread(prepare_databases, wiring.superuser_url, credentials)
+        with self._progress.step("Migrations"):
+            migrations = [self._migration(name, wiring) for name in DATABASES]
+            await supervisor.while_running(supervisor.complete(*migrations))
+        await self._start_services(supervisor, wiring)
+        if credentials.tenants is None or "gateway" in created:
+            with self._progress.step("Demo tenants"):
+                credentials.keep_tenants(await self._seed(supervisor, wiring))
+
+        supervisor.settle()
+        self.state = self._describe(wiring)
+        self._write_state()
+
+    async def stop(self) -> None:
+        """Stop everything in order and leave nothing running; safe after a start that failed."""
+        if self._supervisor is not None:
+            if self._supervisor.pids():
+                with self._progress.step("Stopped"):
+                    await self._supervisor.stop()
+            self._supervisor = None
+            self.directory.state.unlink(missing_ok=True)
+        self.state = {}
+        self._ports.close()
+        self.directory.release()
+
+    def hasten(self) -> None:
+        """Cut the graces of a `stop()` short, be it under way or still to come."""
+        if self._supervisor is not None:
+            self._supervisor.hasten.set()
+
+    def _choose_ports(self) -> None:
+        self._ports = Ports(read_json(self.directory.ports))
+        if fixed := self._environment.get("KV_ERP_HTTP_PORT"):
+            port = parse_port(fixed, "KV_ERP_HTTP_PORT")
+            self._ports.take_exactly("gateway.http", port, "KV_ERP_HTTP_PORT")
+        else:
+            self._ports.take("gateway.http", preferred=DEFAULT_HTTP_PORT)
+        for name in ("postgres", "redis", *port_names()):
+            self._ports.take(name)
+        write_json(self.directory.ports, self._ports.numbers)
+
+    async def _start_data(self, supervisor: Supervisor, credentials: Credentials) -> Wiring:
+        """Start PostgreSQL and Valkey where the environment names no server of the operator's."""
+        postgres = EmbeddedPostgres(
+            self.directory.postgres,
+            port=self._ports.numbers["postgres"],
+            password=credentials.superuser_password,
+            log=self.directory.logs / "postgres.log",
+        )
+        valkey = EmbeddedValkey(
+            self.directory.valkey,
+            port=self._ports.numbers["redis"],
+            log=self.directory.logs / "redis.log",
+        )
+        superuser_url = postgres_url_from(self._environment)
+        redis_url = redis_url_from(self._environment)
+        embedded: dict[str, EmbeddedPostgres | EmbeddedValkey] = {}
+        if superuser_url is None:
+            embedded["PostgreSQL"] = postgres
+        if redis_url is None:
+            embedded["Valkey"] = valkey
+        if embedded:
+            with self._progress.step(" and ".join(embedded)):
+                await together(*(_start_embedded(*one, supervisor) for one in embedded.items()))
+        return Wiring(
+            inherited=self._environment,
+            superuser_url=superuser_url or postgres.superuser_url,
+            redis_url=redis_url or valkey.url,
+            ports=self._ports.numbers,
+            credentials=credentials,
+        )
+
+    async def _start_services(self, supervisor: Supervisor, wiring: Wiring) -> None:
+        with self._progress.step("Services"):
+            servers = [self._server(name, wiring) for name in SERVICES]
+            await supervisor.start(*servers)
+        with self._progress.step("Workers"):
+            workers = [self._worker(name, wiring) for name in SERVICES]
+            await supervisor.start(*workers)
+        with self._progress.step("Gateway"):
+            await supervisor.start(self._server("gateway", wiring))
+        with self._progress.step("Health"):
+            await supervisor.while_running(self._wait_for_health(wiring))
+
+    async def _wait_for_health(self, wiring: Wiring) -> None:
+        services = (wait_for_grpc(wiring.address(f"{name}.grpc"), name) for name in DATABASES)
+        gateway = wait_for_http(f"{_gateway_url(wiring)}/api/health/ready", "The gateway")
+        await together(gateway, *services)
+
+    async def _seed(self, supervisor: Supervisor, wiring: Wiring) -> dict[str, Any]:
+        spec = self._process("gateway-seed", "gateway", "seed", wiring.for_migration("gateway"))
+        output = await supervisor.while_running(supervisor.output(spec))
+        try:
+            return dict(json.loads(output))
+        except ValueError as error:
+            sentence = "`python -m gateway seed` printed no JSON."
+            raise StackFailure(sentence, spec.log_tail()) from error
+
+    def _server(self, service: str, wiring: Wiring) -> ProcessSpec:
+        return self._process(service, service, "server", wiring.for_server(service))
+
+    def _worker(self, service: str, wiring: Wiring) -> ProcessSpec:
+        return self._process(f"{service}-worker", service, "worker", wiring.for_worker(service))
+
+    def _migration(self, service: str, wiring: Wiring) -> ProcessSpec:
+        environment = wiring.for_migration(service)
+        return self._process(f"{service}-migrate", service, "migrate", environment)
+
+    def _process(
+        self, name: str, service: str, command: str, environment: Mapping[str, str]
+    ) -> ProcessSpec:
+        return ProcessSpec(
+            name=name,
+            argv=(sys.executable, "-m", service, command),
+            environment=environment,
+            log=self.directory.logs / f"{name}.log",
+        )
+
+    def _describe(self, wiring: Wiring) -> dict[str, Any]:
+        """The content of state.json, but the processes."""
+        metrics = [name for name in port_names() if name.endswith(".metrics")]
+        return {
+            "gateway": _gateway_url(wiring),
+            "tenants": wiring.credentials.tenants,
+            "grpc": {name: wiring.address(f"{name}.grpc") for name in DATABASES},
+            "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
+            "redis": wiring.redis_url,
+            "metrics": {
+                name.removesuffix(".metrics"): f"http://{wiring.address(name)}/metrics"
+                for name in metrics
+            },
+        }
+
+    def _write_state(self) -> None:
+        """Bring state.json up to date, once there is something to describe."""
+        if self.state and self._supervisor is not None:
+            self.state["processes"] = self._supervisor.pids()
+            write_json(self.directory.state, self.state)
+
+
+def _gateway_url(wiring: Wiring) -> str:
+    return f"http://{HOST}:{wiring.ports['gateway.http']}"
+
+
+async def _start_embedded(
+    title: str, server: EmbeddedPostgres | EmbeddedValkey, supervisor: Supervisor
+) -> None:
+    """Start one of the two servers of data and wait until it answers."""
+    await asyncio.to_thread(server.prepare)
+    await supervisor.start(server.process())
+    ready = wait_until(lambda: asyncio.to_thread(server.is_ready), title)
+    await supervisor.while_running(ready)

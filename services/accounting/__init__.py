@@ -1,0 +1,1 @@
+"""Accounting: the books of each company, its invoices and its payments."""

@@ -1,0 +1,60 @@
+"""Accounting's processes: built here once."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+import accounting
+from accounting import listeners
+from accounting.audit import AuditorServicer
+from accounting.receiving import ResolveCustomers
+from accounting.servicer import AccountingServicer
+from common import runtime
+from common.caller import acting_as, current, service_caller
+from common.command_line import WorkerOptions
+from common.process import Stop
+from common.runtime import Runtime
+from common.server import Service
+from common.settings import Settings
+from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grpc
+from erp.sales.v1 import sales_service_pb2
+from erp.sales.v1.sales_service_pb2_grpc import SalesServiceStub
+
+NAME = "accounting"
+_OWN = accounting_service_pb2.DESCRIPTOR.services_by_name["AccountingService"]
+_SALES = sales_service_pb2.DESCRIPTOR.services_by_name["SalesService"]
+
+
+async def serve(settings: Settings, stop: Stop) -> None:
+    """Serve gRPC until told to stop."""
+    opened = Runtime(NAME, settings)
+    sales = SalesServiceStub(opened.channel("sales", _SALES))
+    servicer = AccountingServicer(opened.database, customers_of(sales))
+    register = accounting_service_pb2_grpc.add_AccountingServiceServicer_to_server
+    auditor = AuditorServicer(opened.database)
+    await opened.serve(stop, Service(_OWN, register, servicer), auditor=auditor)
+
+
+async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
+    """Apply other services' events until told to stop."""
+    await Runtime(NAME, settings).work(stop, options, listeners)
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database to the newest schema."""
+    runtime.migrate(accounting, settings)
+
+
+def customers_of(sales: SalesServiceStub) -> ResolveCustomers:
+    """Asks sales which customers exist, on accounting's own account.
+
+    Whoever may record payments need not be allowed to read customers, and a group of commands
+    asks once for all of its members.
+    """
+
+    async def resolve(customer_ids: Collection[UUID]) -> Collection[UUID]:
+        wanted = sales_service_pb2.ResolveCustomersRequest(customer_ids=map(str, customer_ids))
+        with acting_as(service_caller(NAME, current().tenant_id)):
+            found = await sales.ResolveCustomers(wanted)
+        return {UUID(customer.id) for customer in found.customers}
+
+    return resolve

@@ -1,0 +1,17 @@
+"""Calendar dates of requests."""
+
+from datetime import date
+
+from common.errors import InvalidRequest
+
+
+def parse_date(text: str, field: str) -> date:
+    """The day in a request's field, ISO 8601.
+
+    Raises:
+        InvalidRequest: there is no such day; names the field by its JSON pointer.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest.of(f"/{field}", "is not a day of the calendar") from None

@@ -1,0 +1,52 @@
+"""A running accounting service, and a company with open books for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, event
+
+from accounting.tests.company import Company
+from common import event_log, outbox, subscriptions
+from common.database import Database
+from common.testing import ServiceDatabase, TestServers
+
+
+@pytest.fixture(scope="session")
+def urls(servers: TestServers) -> ServiceDatabase:
+    """The migrated database by role."""
+    return servers.database("accounting")
+
+
+@pytest.fixture(scope="session")
+async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
+    """The database as the service opens it."""
+    opened = Database(
+        urls.app,
+        urls.system,
+        system_reasons=frozenset({event_log.SYSTEM_REASON, subscriptions.SYSTEM_REASON}),
+        write_events=outbox.write_events("accounting"),
+    )
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def company(database: Database, urls: ServiceDatabase, tenant: UUID) -> Company:
+    """A company whose books are open."""
+    made = Company(database, urls.operator, tenant)
+    await made.found()
+    return made
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """The statements that were run since, besides BEGIN and COMMIT."""
+    run: list[str] = []
+
+    def note(*arguments: object) -> None:
+        run.append(str(arguments[2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield run
+    event.remove(Engine, "before_cursor_execute", note)

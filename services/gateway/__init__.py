@@ -1,0 +1,1 @@
+"""The door of the system: REST in front, identity, and the events on their way out."""

@@ -1,0 +1,166 @@
+"""The REST API: every request to /api/v1 becomes one call of an rpc."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import structlog
+from google.protobuf.message import Message
+from starlette.types import Receive, Scope, Send
+
+from common import tracing
+from common.caller import Caller, become
+from common.channel import Channel, Rpc
+from common.errors import DomainError, NotPermitted
+from gateway.answers import Answer, error_answer, internal_answer, json_answer
+from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
+from gateway.feed import Feed
+from gateway.http_request import HttpRequest
+from gateway.metrics import HttpMetrics
+from gateway.requests import read_message
+from gateway.routes import Match, Route, Routes
+from gateway.settlements import Settlements
+
+log = structlog.get_logger()
+
+
+class Credentials(Protocol):
+    """Knows who is calling."""
+
+    async def caller_of(self, authorization: bytes | None) -> Caller:
+        """The caller that a header names.
+
+        Raises:
+            Unauthenticated: it names nobody.
+        """
+
+
+class Api:
+    """An ASGI application for /api/v1.
+
+    Args:
+        routes: what it offers.
+        channels: the services by name.
+        credentials: who may come in.
+        feed: where the end of follow-up work is heard of.
+        timeout_seconds: how long one rpc may take.
+        most_requests: how many it serves at the same time.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        channels: Mapping[str, Channel],
+        credentials: Credentials,
+        feed: Feed,
+        *,
+        timeout_seconds: float = 10.0,
+        most_requests: int = 2000,
+    ) -> None:
+        self._routes = routes
+        self._credentials = credentials
+        self._timeout_seconds = timeout_seconds
+        self._room = most_requests
+        self._metrics = HttpMetrics()
+        self._rpcs = {route.policy.path: _rpc(route, channels) for route in routes.all}
+        reads = {
+            route.policy.path: (route.policy, self._rpcs[route.policy.path]) for route in routes.all
+        }
+        self._settlements = Settlements(feed, reads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Whatever happens, it is answered, and with its own request id."""
+        started = asyncio.get_running_loop().time()
+        request = HttpRequest(scope, receive)
+        self._room -= 1
+        try:
+            answer = await self._answer_or_error(request)
+            await answer.send(send, request.request_id, with_body=request.method != "HEAD")
+        finally:
+            self._room += 1
+        seconds = asyncio.get_running_loop().time() - started
+        self._metrics.observe(request, answer.status, seconds)
+        _record(request, answer.status, seconds)
+
+    async def _answer_or_error(self, request: HttpRequest) -> Answer:
+        try:
+            return await self._answer(request)
+        except DomainError as error:
+            return error_answer(error, request.path)
+        except Exception:
+            log.exception("request broke", request_id=request.request_id, path=request.path)
+            return internal_answer(request.path)
+
+    async def _answer(self, request: HttpRequest) -> Answer:
+        if self._room < 0:
+            raise TooManyAtOnce
+        match = self._routes.find(request.path)
+        if match is None:
+            raise UnknownPath
+        if request.method == "OPTIONS":
+            return Answer(HTTPStatus.NO_CONTENT, [(b"allow", _allow(match).encode())])
+        caller = await self._credentials.caller_of(request.authorization)
+        route = match.routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            raise MethodNotAllowed(_allow(match))
+        request.route = route
+        if not caller.may(route.policy.permission):
+            raise NotPermitted(route.policy.permission)
+        tracing.follow(request.traceparent)
+        become(dataclasses.replace(caller, request_id=request.request_id))
+        return await self._run(route, match.values, request)
+
+    async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Answer:
+        started = asyncio.get_running_loop().time()
+        message = await read_message(route, values, request)
+        settlement, seconds = route.policy.settlement, request.wait_seconds
+        answer = await self._call(route, message, request)
+        if settlement is None or seconds is None:
+            return _success(route, answer)
+        if self._settlements.can_follow(settlement):
+            answer = await self._settlements.follow(settlement, answer, started, seconds)
+        if answer.awaiting:
+            return json_answer(202, route.write(answer))
+        return _success(route, answer, [(b"preference-applied", b"wait=%d" % seconds)])
+
+    async def _call(self, route: Route, message: Message, request: HttpRequest) -> Any:
+        key = request.idempotency_key
+        metadata = (("idempotency-key", key),) if key else ()
+        return await self._rpcs[route.policy.path](
+            message, metadata=metadata, timeout=self._timeout_seconds
+        )
+
+
+def _record(request: HttpRequest, status: int, seconds: float) -> None:
+    # What goes well is in the service's log under the same request id.
+    write = log.info if status >= HTTPStatus.BAD_REQUEST else log.debug
+    write(
+        "request",
+        request_id=request.request_id,
+        method=request.method,
+        path=request.path,
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+    )
+
+
+def _rpc(route: Route, channels: Mapping[str, Channel]) -> Rpc:
+    serialize: Callable[[Any], bytes] = route.policy.request.SerializeToString
+    return channels[route.service].unary_unary(
+        route.policy.path, serialize, route.policy.response.FromString
+    )
+
+
+def _allow(match: Match) -> str:
+    methods = {*match.routes, "OPTIONS", *(["HEAD"] if "GET" in match.routes else [])}
+    return ", ".join(sorted(methods))
+
+
+def _success(
+    route: Route, answer: Message, headers: list[tuple[bytes, bytes]] | None = None
+) -> Answer:
+    if route.success == HTTPStatus.NO_CONTENT:
+        return Answer(HTTPStatus.NO_CONTENT)
+    return json_answer(route.success, route.write(answer), headers or ())

@@ -1,0 +1,238 @@
+"""The gateway's process: built here once, from the inside out."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.types import ASGIApp
+
+from common import event_log, migrations, outbox
+from common.channel import Channel, connect
+from common.command_line import WorkerOptions
+from common.database import Database, RingDoorbell
+from common.doorbell import Doorbell
+from common.event_log import EventLogServicer
+from common.identity import Minter, minter_of, verifier_of
+from common.process import Stop
+from common.rpc_policy import read_policies
+from common.server import Server, Service
+from common.settings import Settings
+from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.events.v1 import events_pb2, events_pb2_grpc
+from erp.gateway.v1 import gateway_service_pb2_grpc
+from gateway import api_tokens, tenants
+from gateway.api import Api
+from gateway.contract import SERVICES
+from gateway.credentials import ApiTokenCredentials
+from gateway.feed import Feed
+from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
+from gateway.http_server import HttpServer
+from gateway.invariants import Invariants, own_head
+from gateway.publisher import PUBLISH_SECONDS, Publisher
+from gateway.routes import Routes
+from gateway.servicer import EventPublisherServicer, GatewayServicer
+from gateway.site import site
+
+NAME = "gateway"
+SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
+_EVENTS = events_pb2.DESCRIPTOR.services_by_name
+_AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
+
+log = structlog.get_logger()
+
+
+def open_database(settings: Settings, ring: RingDoorbell | None = None) -> Database:
+    """The gateway's database; `ring` is told of its events."""
+    return Database(
+        settings.need_secret("database_url"),
+        settings.need_secret("system_database_url"),
+        system_reasons=SYSTEM_REASONS,
+        write_events=outbox.write_events(NAME),
+        ring=ring,
+        pool_size=settings.database_pool,
+    )
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the gateway's database to the newest schema."""
+    url = settings.need_secret("migration_database_url")
+    migrations.migrate(Path(__file__).parent / "migrations", url)
+
+
+async def serve(settings: Settings, stop: Stop) -> None:
+    """Serve REST and gRPC until told to stop, then finish what has begun."""
+    async with AsyncExitStack() as opened:
+        gateway = await _Gateway.open(settings, opened)
+        await stop.wait()
+        gateway.readiness.drain()
+        async with _hastened_by(stop, gateway.http):
+            await _pause(stop, settings.drain_wait_seconds)
+            # REST first: its requests may still need what is served over gRPC here.
+            await gateway.http.stop()
+        await gateway.grpc.drain(stop)
+
+
+async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
+    """The gateway listens to no events and has no jobs yet: its worker waits to be stopped."""
+    log.info("nothing to work on", queues=options.queues, metrics=str(settings.metrics_bind))
+    await stop.wait()
+
+
+@dataclass(frozen=True)
+class _Gateway:
+    """The running servers."""
+
+    http: HttpServer
+    grpc: Server
+    readiness: Readiness
+
+    @classmethod
+    async def open(cls, settings: Settings, opened: AsyncExitStack) -> "_Gateway":
+        """Start everything; what `opened` holds afterwards ends in reverse order."""
+        publishing = _redis(settings, opened, timeout_seconds=PUBLISH_SECONDS)
+        routes = Routes(SERVICES.values())
+        feed = Feed(_settlement_events(routes), _redis(settings, opened))
+        publisher = Publisher(publishing, feed)
+        doorbell = Doorbell(NAME, publisher.publish)
+        database = open_database(settings, doorbell.ring)
+        opened.push_async_callback(database.close)
+        credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
+        channels = _channels(settings, opened, minter_of(settings))
+
+        grpc = _grpc_server(settings, channels, database, publisher, credentials)
+        await grpc.start()
+        own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
+        opened.push_async_callback(own.close)
+
+        readiness = Readiness(is_there(database.ping))
+        timeout = settings.request_timeout_seconds
+        api = Api(routes, {**channels, NAME: own}, credentials, feed, timeout_seconds=timeout)
+        health = _system_health(channels, database, publishing)
+        http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
+        for loop in (doorbell.run(), feed.run(), readiness.watch()):
+            _run_until_closed(opened, loop)
+        await http.start()
+        return cls(http, grpc, readiness)
+
+
+def _grpc_server(
+    settings: Settings,
+    channels: Mapping[str, Channel],
+    database: Database,
+    publisher: Publisher,
+    credentials: ApiTokenCredentials,
+) -> Server:
+    servicer = GatewayServicer(database, _invariants(channels, database), credentials.forget)
+    add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
+    add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
+    add_log = events_pb2_grpc.add_EventLogServicer_to_server
+    services = [
+        Service(SERVICES[NAME], add_gateway, servicer),
+        Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
+        Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
+    ]
+    # The wait before the end is the gateway's as a whole, not that of each of its servers.
+    settings = dataclasses.replace(settings, drain_wait_seconds=0.0)
+    verifier = verifier_of(settings, NAME)
+    return Server(NAME, settings, services, verifier, {"database": database.ping})
+
+
+def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
+    shared, grace = settings.shared_port, settings.shutdown_grace_seconds
+    return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
+
+
+def _invariants(channels: Mapping[str, Channel], database: Database) -> Invariants:
+    auditor: Any = audit_pb2_grpc.AuditorStub
+    event_log_of: Any = events_pb2_grpc.EventLogStub
+    auditors = {name: auditor(channel) for name, channel in channels.items()}
+    return Invariants(auditors, event_log_of(channels["sales"]), partial(own_head, database))
+
+
+def _system_health(
+    channels: Mapping[str, Channel], database: Database, redis: Redis
+) -> SystemHealth:
+    return SystemHealth(
+        {
+            "database": is_there(database.ping),
+            "redis": is_there(redis.ping),
+            "queue": queues_are_short(redis, list(channels)),
+            **{name: serves(channel) for name, channel in channels.items()},
+        }
+    )
+
+
+def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dict[str, Channel]:
+    """Channels to the other services by name."""
+    channels = {
+        name: _connect(settings.need_target(name), name, minter)
+        for name in SERVICES
+        if name != NAME
+    }
+    for channel in channels.values():
+        opened.push_async_callback(channel.close)
+    return channels
+
+
+def _connect(target: str, service: str, minter: Minter) -> Channel:
+    policies = read_policies(SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
+    return connect(target, service, minter, policies)
+
+
+def _redis(
+    settings: Settings, opened: AsyncExitStack, timeout_seconds: float | None = None
+) -> Redis:
+    """A client that gives up at once and never sends a command twice."""
+    redis = Redis.from_url(
+        settings.need_secret("redis_url"),
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds or 1.0,
+        retry=Retry(NoBackoff(), 0),
+    )
+    opened.push_async_callback(redis.aclose)
+    return redis
+
+
+def _settlement_events(routes: Routes) -> set[str]:
+    settlements = (route.policy.settlement for route in routes.all)
+    return {settlement.event for settlement in settlements if settlement}
+
+
+def _run_until_closed(opened: AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(loop)
+
+    async def end() -> None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    opened.push_async_callback(end)
+
+
+async def _pause(stop: Stop, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.hastened.wait()
+
+
+@asynccontextmanager
+async def _hastened_by(stop: Stop, http: HttpServer) -> AsyncIterator[None]:
+    """Let a second request to stop cut short what is inside."""
+
+    async def hasten() -> None:
+        await stop.hastened.wait()
+        http.hasten()
+
+    async with AsyncExitStack() as opened:
+        _run_until_closed(opened, hasten())
+        yield

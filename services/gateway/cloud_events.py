@@ -1,0 +1,59 @@
+"""Events as CloudEvents 1.0 in JSON (structured mode)."""
+
+import base64
+from functools import cache
+from typing import Any
+
+import orjson
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+# What an event of these types says can only be read once its type is known to protobuf.
+from erp.accounting.v1 import events_pb2 as _accounting  # noqa: F401
+from erp.events.v1.events_pb2 import Event
+from erp.gateway.v1 import events_pb2 as _gateway  # noqa: F401
+from erp.inventory.v1 import events_pb2 as _inventory  # noqa: F401
+from erp.sales.v1 import events_pb2 as _sales  # noqa: F401
+from gateway.json_output import writer_for
+from gateway.timestamps import write_timestamp
+
+
+def to_cloud_event(event: Event) -> bytes:
+    """The event for subscribers, its data in the JSON of the REST API.
+
+    Data of a type that this gateway does not know yet, because the service is newer, stays as the
+    service wrote it, in `data_base64`.
+    """
+    envelope: dict[str, Any] = {
+        "specversion": "1.0",
+        "type": event.type,
+        "source": f"/{event.source}",
+        "subject": event.subject,
+        "id": event.id,
+        "time": write_timestamp(event.time),
+        "tenantid": event.tenant_id,
+        "sequence": event.sequence,
+    }
+    if event.request_id:
+        # An attribute without a value is not allowed to be there.
+        envelope["requestid"] = event.request_id
+    return orjson.dumps(envelope | _data(event))
+
+
+def _data(event: Event) -> dict[str, Any]:
+    kind = _message_class(event.type)
+    if kind is None:
+        encoded = base64.b64encode(event.data).decode()
+        return {"datacontenttype": "application/protobuf", "data_base64": encoded}
+    message = kind.FromString(event.data)
+    written = writer_for(kind.DESCRIPTOR)(message)
+    return {"datacontenttype": "application/json", "data": written}
+
+
+@cache
+def _message_class(name: str) -> type[Message] | None:
+    try:
+        found = descriptor_pool.Default().FindMessageTypeByName(name)
+    except KeyError:
+        return None
+    return message_factory.GetMessageClass(found)

@@ -1,0 +1,100 @@
+"""From the Authorization header to the caller, with the database asked once in a while only."""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from common.caller import Caller
+from common.errors import DomainError, Unauthenticated
+from gateway.api_tokens import SHAPE, Holder, hash_of
+
+# How long a token works after it was revoked at another process of the gateway.
+CACHED_SECONDS = 2.0
+# While the database is away nobody can revoke anything, so tokens seen lately stay good.
+KEPT_SECONDS = 60.0
+_MOST_CACHED = 10_000
+
+_BEARER = re.compile(rb"(?i:bearer) +(%s)" % SHAPE.pattern)
+
+Find = Callable[[bytes], Awaitable[Holder | None]]
+
+
+@dataclass(frozen=True)
+class _Known:
+    caller: Caller | None
+    checked: float
+    # Wall clock; infinite when it never ends.
+    expires: float
+
+
+class ApiTokenCredentials:
+    """Knows callers by their API token."""
+
+    def __init__(self, find: Find) -> None:
+        """Ask this function for the holder of a hash."""
+        self._find = find
+        # Apart, so that guesses cannot push out what is good.
+        self._good: OrderedDict[bytes, _Known] = OrderedDict()
+        self._bad: OrderedDict[bytes, _Known] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[_Known]] = {}
+
+    async def caller_of(self, authorization: bytes | None) -> Caller:
+        """The caller that a header names.
+
+        Raises:
+            Unauthenticated: there is no token, or it is not good.
+            Unavailable: the database is away and the token has not been seen lately.
+        """
+        if not authorization:
+            raise Unauthenticated("Send an API token as Authorization: Bearer kv_…")
+        match = _BEARER.fullmatch(authorization)
+        known = await self._known(hash_of(match[1])) if match else None
+        if known is None or known.caller is None or known.expires <= time.time():
+            raise Unauthenticated("This credential is not valid, or no longer.")
+        return known.caller
+
+    def forget(self) -> None:
+        """Ask the database again for each token: one was revoked here."""
+        self._good.clear()
+
+    async def _known(self, token_hash: bytes) -> _Known:
+        known = self._good.get(token_hash) or self._bad.get(token_hash)
+        age = time.monotonic() - known.checked if known else 0.0
+        if known and age < CACHED_SECONDS:
+            return known
+        try:
+            return await self._ask(token_hash)
+        except DomainError:
+            if known and age < KEPT_SECONDS:
+                return known
+            raise
+
+    async def _ask(self, token_hash: bytes) -> _Known:
+        """Ask the database, once for all who want to know the same at the same time."""
+        task = self._asking.get(token_hash)
+        if task is None:
+            task = self._asking[token_hash] = asyncio.create_task(self._look(token_hash))
+            task.add_done_callback(lambda _: self._asking.pop(token_hash, None))
+        return await asyncio.shield(task)
+
+    async def _look(self, token_hash: bytes) -> _Known:
+        checked = time.monotonic()
+        holder = await self._find(token_hash)
+        known = _known(holder, checked)
+        self._good.pop(token_hash, None)
+        cache = self._bad if holder is None else self._good
+        cache[token_hash] = known
+        if len(cache) > _MOST_CACHED:
+            cache.popitem(last=False)
+        return known
+
+
+def _known(holder: Holder | None, checked: float) -> _Known:
+    if holder is None:
+        return _Known(None, checked, 0.0)
+    caller = Caller(holder.tenant_id, f"token:{holder.token_id}", holder.permissions)
+    expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
+    return _Known(caller, checked, expires)

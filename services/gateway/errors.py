@@ -1,0 +1,103 @@
+"""What can go wrong at the door."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from common.errors import BrokenRule, DomainError, NotFound, StatusCode
+
+
+@dataclass(eq=False)
+class HttpError(DomainError):
+    """A request that goes wrong before it reaches a service, in a way that gRPC has no word for."""
+
+    status = StatusCode.INVALID_ARGUMENT
+    http_status: ClassVar[int]
+
+
+@dataclass(eq=False)
+class UnknownPath(HttpError):
+    """No rpc answers here: 404."""
+
+    status = StatusCode.NOT_FOUND
+    http_status = 404
+    detail = "There is nothing at this path."
+
+
+@dataclass(eq=False)
+class MethodNotAllowed(HttpError):
+    """The path is known and not with this method: 405."""
+
+    http_status = 405
+    detail = "This path can be used with {allow}."
+
+    allow: str
+
+
+@dataclass(eq=False)
+class BodyTooSlow(HttpError):
+    """The body did not arrive in time: 408."""
+
+    http_status = 408
+    detail = "The body did not arrive within {seconds} seconds."
+
+    seconds: float
+
+
+@dataclass(eq=False)
+class ClientGone(HttpError):
+    """The client hung up before its request was complete; nobody reads this: 400."""
+
+    http_status = 400
+    detail = "The request is not complete."
+
+
+@dataclass(eq=False)
+class BodyTooLarge(HttpError):
+    """The body is larger than any request needs: 413."""
+
+    http_status = 413
+    detail = "The body is larger than {largest_bytes} bytes."
+
+    largest_bytes: int
+
+
+@dataclass(eq=False)
+class UnsupportedMediaType(HttpError):
+    """The body is not declared as JSON: 415."""
+
+    http_status = 415
+    detail = "The body must be application/json in UTF-8, and the header Content-Type must say so."
+
+
+@dataclass(eq=False)
+class TooManyAtOnce(HttpError):
+    """This process has as many requests at hand as it can serve: 503."""
+
+    status = StatusCode.UNAVAILABLE
+    http_status = 503
+    detail = "Too many requests are being served at the moment. Try again."
+    retry_after_seconds = 1.0
+
+
+@dataclass(eq=False)
+class TenantExists(BrokenRule):
+    """The short name of a tenant is taken."""
+
+    detail = "There is a tenant {slug} already."
+
+    slug: str
+
+
+class ApiTokenNotFound(NotFound):
+    """No such token, or it was revoked: 404."""
+
+
+@dataclass(eq=False)
+class InvalidHeader(HttpError):
+    """A header does not mean anything: 400."""
+
+    http_status = 400
+    detail = "The header {name} {rule}."
+
+    name: str
+    rule: str

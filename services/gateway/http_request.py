@@ -1,0 +1,143 @@
+"""A request as it came: the few headers that matter, and a body within limits of time and size."""
+
+import asyncio
+import re
+from functools import cached_property
+from typing import Any
+
+from starlette.types import Receive, Scope
+
+from common import ids
+from gateway.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    ClientGone,
+    InvalidHeader,
+    UnsupportedMediaType,
+)
+from gateway.routes import Route
+
+LARGEST_BODY_BYTES = 4 * 1024 * 1024
+BODY_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 30
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_JSON = re.compile(rb'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
+_IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+_WAIT = re.compile(r'wait\s*=\s*("?)(\d{1,4})\1', re.ASCII)
+
+
+class HttpRequest:
+    """One request."""
+
+    __slots__ = (
+        "__dict__",
+        "_headers",
+        "_receive",
+        "method",
+        "path",
+        "query",
+        "request_id",
+        "route",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.method: str = scope["method"]
+        # Still percent-encoded.
+        self.path: str = scope["raw_path"].decode("ascii", "replace")
+        self.query: bytes = scope["query_string"]
+        # Known once the request has been let in.
+        self.route: Route | None = None
+        given = self._headers.get(b"x-request-id")
+        self.request_id: str = (
+            given.decode() if given and _REQUEST_ID.fullmatch(given) else str(ids.new())
+        )
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The credential, as sent."""
+        return self._headers.get(b"authorization")
+
+    @property
+    def traceparent(self) -> str | None:
+        """The caller's place in a trace, as sent."""
+        header = self._headers.get(b"traceparent")
+        return header.decode("latin-1") if header else None
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The caller's name for this request, under which it has effect once.
+
+        Raises:
+            InvalidHeader: it is not 1 to 255 visible ASCII characters.
+        """
+        key = self._headers.get(b"idempotency-key")
+        if key is None:
+            return None
+        if not _IDEMPOTENCY_KEY.fullmatch(key):
+            raise InvalidHeader("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+        return key.decode()
+
+    @cached_property
+    def wait_seconds(self) -> int | None:
+        """How long the caller would wait for the follow-up work (RFC 7240); None when not asked.
+
+        Raises:
+            InvalidHeader: that is not a number of seconds, or too many.
+        """
+        header = self._headers.get(b"prefer")
+        if header is None:
+            return None
+        for preference in header.decode("latin-1").lower().split(","):
+            name = preference.partition("=")[0].strip()
+            if name == "wait":
+                return _seconds(preference.partition(";")[0].strip())
+        return None
+
+    async def body(self) -> bytes:
+        """The whole body, empty when there is none.
+
+        Raises:
+            BodyTooLarge: more than 4 MiB, declared or sent.
+            BodyTooSlow: it did not arrive within 10 s.
+            UnsupportedMediaType: there is one and it is not declared as JSON.
+        """
+        length = self._headers.get(b"content-length")
+        if length == b"0" or (length is None and b"transfer-encoding" not in self._headers):
+            return b""
+        if length is not None and int(length) > LARGEST_BODY_BYTES:
+            raise BodyTooLarge(LARGEST_BODY_BYTES)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._received()
+        except TimeoutError:
+            raise BodyTooSlow(BODY_SECONDS) from None
+        if body and not _JSON.fullmatch(self._headers.get(b"content-type", b"")):
+            raise UnsupportedMediaType
+        return body
+
+    async def _received(self) -> bytes:
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message: Any = await self._receive()
+            if message["type"] == "http.disconnect":
+                # What has arrived may be the beginning of something else.
+                raise ClientGone
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+            if size > LARGEST_BODY_BYTES:
+                raise BodyTooLarge(LARGEST_BODY_BYTES)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _seconds(preference: str) -> int:
+    match = _WAIT.fullmatch(preference)
+    if match is None or int(match[2]) > LONGEST_WAIT_SECONDS:
+        raise InvalidHeader(
+            "Prefer", f"must say wait=N with N from 0 to {LONGEST_WAIT_SECONDS} seconds"
+        )
+    return int(match[2])

@@ -1,0 +1,182 @@
+"""The HTTP server: uvicorn, with limits on a connection and an end that cuts nobody off."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from common import ids
+from common.settings import Address, SettingsError
+from gateway.answers import problem_bytes
+
+LARGEST_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 10.0
+# How long a client may go on sending a body that has been refused. Hanging up on it at once would
+# reset the connection, and the answer that explains the refusal would be lost.
+LINGER_SECONDS = 5.0
+KEEP_ALIVE_SECONDS = 65
+MOST_CONNECTIONS = 8192
+
+log = structlog.get_logger()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection, with the limits on time and size of a request's head that uvicorn lacks."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first head, unless there are too many connections already."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._head_bytes = 0
+        self._in_head = True
+        self._timer: asyncio.TimerHandle | None = None
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._timer is None:
+                self._start_timer()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Let the request in."""
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect the next head."""
+        self._in_head = True
+        self._head_bytes = 0
+        self._stop_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Give a client that is still sending a moment to notice its answer."""
+        super().on_response_complete()
+        if not self._in_head:
+            self._stop_timer()
+            self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (named by uvicorn)
+        """Answer what is no HTTP."""
+        self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._time_is_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_up(self) -> None:
+        if self._is_answering():
+            # The client has begun its next request early; this one's answer must still reach it.
+            self._start_timer()
+        else:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer without a request, and hang up."""
+        if self.transport.is_closing():
+            return
+        if not self._is_answering():
+            self.transport.write(problem_bytes(status, str(ids.new())))
+        self.transport.close()
+
+
+class HttpServer(uvicorn.Server):
+    """Serves an ASGI application on one address until told to stop."""
+
+    def __init__(self, app: ASGIApp, bind: Address, *, shared: bool, grace_seconds: float) -> None:
+        """Listen at once.
+
+        Args:
+            app: the application.
+            bind: where to listen; port 0 is any free one.
+            shared: whether other processes listen there as well.
+            grace_seconds: how long running requests may take to finish at the end.
+
+        Raises:
+            SettingsError: the address is taken.
+        """
+        super().__init__(_config(app, grace_seconds))
+        self._socket = _listen(bind, shared=shared)
+        self.port: int = self._socket.getsockname()[1]
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take requests."""
+        self._running = asyncio.create_task(self.serve([self._socket]))
+        log.info("serving http", port=self.port)
+
+    async def stop(self) -> None:
+        """Take no more, and return when the last one is answered or the grace is over."""
+        self.should_exit = True
+        if self._running:
+            await self._running
+
+    def hasten(self) -> None:
+        """Wait for nobody any more."""
+        self.force_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process."""
+        yield
+
+
+def _config(app: ASGIApp, grace_seconds: float) -> uvicorn.Config:
+    options: dict[str, Any] = {
+        "http": GuardedProtocol,
+        "ws": "none",
+        "lifespan": "off",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "date_header": False,
+        # Whose word about the client's address counts is not for the server to guess.
+        "proxy_headers": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": max(1, round(grace_seconds)),
+    }
+    return uvicorn.Config(app, **options)
+
+
+def _listen(bind: Address, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((bind.host.strip("[]"), bind.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"KV_ERP_HTTP_BIND: cannot listen on {bind}: {error.strerror}."
+        ) from None
+    listener.listen(2048)
+    return listener

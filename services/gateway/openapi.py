@@ -1,0 +1,192 @@
+"""The REST API as an OpenAPI 3.1 document, made from the protos and their comments."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from gateway.comments import comments
+from gateway.contract import SERVICES
+from gateway.query import is_parameter
+from gateway.routes import Route
+from gateway.schemas import Schema, Schemas
+
+Object = dict[str, Any]
+
+_HEADERS = "#/components/headers/"
+_PROBLEM: Schema = {
+    "type": "object",
+    "description": "What went wrong (RFC 9457). `reason` is for programs, `detail` for people; "
+    "the values that explain it stand beside them.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "format": "uri-reference"},
+        "reason": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong with which part of the request.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON Pointer (RFC 6901)."},
+                    "detail": {"type": "string"},
+                },
+                "required": ["pointer", "detail"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "reason"],
+}
+_PROBLEMS = {
+    HTTPStatus.BAD_REQUEST: "The request is wrong; `errors` says where.",
+    HTTPStatus.UNAUTHORIZED: "There is no credential, or it is not valid.",
+    HTTPStatus.FORBIDDEN: "The credential lacks the permission.",
+    HTTPStatus.NOT_FOUND: "There is no such thing, or it is another tenant's.",
+    HTTPStatus.CONFLICT: "A rule of the business forbids it, or somebody changed it first.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 4 MiB.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "The idempotency key was used for another request.",
+    HTTPStatus.TOO_MANY_REQUESTS: "There have been too many requests.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong on our side.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A part of the system is away for the moment.",
+    HTTPStatus.GATEWAY_TIMEOUT: "It took too long.",
+}
+_COMMANDS_ONLY = (
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+_DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
+
+Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
+are null count as absent; fields that are not known are refused."""
+
+
+def openapi(routes: Iterable[Route]) -> Object:
+    """The document for these routes."""
+    schemas = Schemas()
+    paths: dict[str, Object] = {}
+    for route in routes:
+        paths.setdefault(route.template, {})[route.verb.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "security": [{"api_token": []}],
+        "tags": [_tag(service) for service in SERVICES],
+        "paths": paths,
+        "components": _components(schemas),
+    }
+
+
+def _tag(service: str) -> Object:
+    described = comments().get(SERVICES[service].full_name, "")
+    return {"name": service} | ({"description": described} if described else {})
+
+
+def _operation(route: Route, schemas: Schemas) -> Object:
+    said = comments().get(route.method.full_name, route.method.name)
+    operation: Object = {
+        "operationId": route.method.name,
+        "tags": [route.service],
+        "summary": said.partition("\n")[0],
+        "description": said,
+        "x-permission": route.policy.permission,
+        "parameters": _parameters(route, schemas),
+        "responses": _responses(route, schemas),
+    }
+    if route.takes_body:
+        schema = schemas.request(route.method.input_type, route.parameters)
+        operation["requestBody"] = {
+            "required": bool(schemas.by_name[route.method.input_type.name].get("required")),
+            "content": {"application/json": {"schema": schema}},
+        }
+    return operation
+
+
+def _parameters(route: Route, schemas: Schemas) -> list[Object]:
+    fields = route.method.input_type.fields_by_name
+    found = [_parameter(fields[name], "path", schemas) for name in route.parameters]
+    if route.verb != "GET":
+        found.append({"$ref": "#/components/parameters/IdempotencyKey"})
+    if not route.takes_body:
+        found += [
+            _parameter(field, "query", schemas)
+            for field in route.method.input_type.fields
+            if field.name not in route.parameters and is_parameter(field)
+        ]
+    if route.policy.settlement:
+        found.append({"$ref": "#/components/parameters/Prefer"})
+    return found
+
+
+def _parameter(field: Any, place: str, schemas: Schemas) -> Object:
+    schema = schemas.parameter(field)
+    described = schema.pop("description", "")
+    parameter: Object = {"name": field.name, "in": place, "schema": schema}
+    if described:
+        parameter["description"] = described
+    return parameter | ({"required": True} if place == "path" else {})
+
+
+def _responses(route: Route, schemas: Schemas) -> Object:
+    headers = {"X-Request-Id": {"$ref": _HEADERS + "RequestId"}}
+    done: Object = {"description": HTTPStatus(route.success).phrase, "headers": headers}
+    if route.success != HTTPStatus.NO_CONTENT:
+        schema = schemas.answer(route.method.output_type)
+        done["content"] = {"application/json": {"schema": schema}}
+    responses = {str(int(route.success)): done}
+    if route.policy.settlement:
+        unsettled = "Done, and `awaiting` says what other services have still to do."
+        responses["202"] = done | {"description": unsettled}
+    for status in _PROBLEMS:
+        if route.verb in ("POST", "PATCH") or status not in _COMMANDS_ONLY:
+            responses[str(int(status))] = {"$ref": f"#/components/responses/{status.name}"}
+    return responses
+
+
+def _components(schemas: Schemas) -> Object:
+    return {
+        "schemas": dict(sorted({**schemas.by_name, "Problem": _PROBLEM}.items())),
+        "responses": {status.name: _problem(text) for status, text in _PROBLEMS.items()},
+        "headers": {
+            "RequestId": {
+                "description": "Names this request in our logs.",
+                "schema": {"type": "string"},
+            }
+        },
+        "parameters": {
+            "IdempotencyKey": {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "The caller's own name for this request, which has effect once.",
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            },
+            "Prefer": {
+                "name": "Prefer",
+                "in": "header",
+                "description": "`wait=N`: answer when the follow-up work of other services is "
+                "done, or with 202 after N seconds, at most 30 (RFC 7240).",
+                "schema": {"type": "string"},
+            },
+        },
+        "securitySchemes": {
+            "api_token": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "An API token, such as kv_…",
+            }
+        },
+    }
+
+
+def _problem(text: str) -> Object:
+    reference = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": text,
+        "headers": {"X-Request-Id": {"$ref": _HEADERS + "RequestId"}},
+        "content": {"application/problem+json": {"schema": reference}},
+    }

@@ -1,0 +1,61 @@
+"""The three demo tenants of the local stack: `python -m gateway seed`."""
+
+import asyncio
+import sys
+
+import orjson
+import structlog
+
+from common import ids
+from common.caller import acting_as, service_caller
+from common.database import Database
+from common.settings import Settings
+from gateway.api_tokens import create_token, revoke_tokens_named
+from gateway.app import open_database
+from gateway.passwords import hash_password, random_password
+from gateway.tenants import NewTenant, create_tenant, find_tenant
+from gateway.users import put_user
+
+TENANTS = (
+    NewTenant("acme", "Acme", "EUR", "unmetered"),
+    NewTenant("globex", "Globex", "EUR", "unmetered"),
+    NewTenant("initech", "Initech", "EUR", "standard"),
+)
+TOKEN_NAME = "local stack"  # noqa: S105 (a name, not a secret)
+
+
+def seed(settings: Settings) -> None:
+    """Make the demo tenants, or new credentials for them, and print these as JSON."""
+    # Whoever reads the credentials from standard output must find nothing else there.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    seeded = asyncio.run(_seed_all(settings))
+    sys.stdout.write(orjson.dumps(seeded, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+async def _seed_all(settings: Settings) -> dict[str, dict[str, str]]:
+    database = open_database(settings)
+    try:
+        return {tenant.slug: await seed_tenant(database, tenant) for tenant in TENANTS}
+    finally:
+        await database.close()
+
+
+async def seed_tenant(database: Database, tenant: NewTenant) -> dict[str, str]:
+    """Credentials of a tenant, which is made if there is none; those given out before stop."""
+    known_id = await find_tenant(database, tenant.slug)
+    tenant_id = known_id or ids.new()
+    email, password = f"admin@{tenant.slug}.example", random_password()
+    password_hash = await hash_password(password)
+    with acting_as(service_caller("gateway", tenant_id)):
+        async with database.tenant_transaction() as tx:
+            if known_id is None:
+                await create_tenant(tx, tenant)
+            await put_user(tx, email, password_hash, ["*"])
+            await revoke_tokens_named(tx, TOKEN_NAME)
+            token = await create_token(tx, TOKEN_NAME, ["*"])
+    return {
+        "id": str(tenant_id),
+        "admin_email": email,
+        "admin_password": password,
+        "token": token.token,
+    }

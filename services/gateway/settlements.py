@@ -1,0 +1,64 @@
+"""Waiting, for a client that asked to, until other services have done their part of a command."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+
+from common import caller
+from common.channel import Rpc
+from common.errors import DomainError
+from common.rpc_policy import RpcPolicy, Settlement
+from gateway.feed import Feed
+
+# A lost event is noticed by looking: often while nothing arrives over Redis at all, more and more
+# seldom otherwise.
+_FIRST_LOOK_SECONDS = 0.5
+_LONGEST_LOOK_SECONDS = 4.0
+_READ_SECONDS = 2.0
+
+
+class Settlements:
+    """Follows commands to the end of their follow-up work."""
+
+    def __init__(self, feed: Feed, reads: Mapping[str, tuple[RpcPolicy, Rpc]]) -> None:
+        """Use this feed, and these rpcs by path to read the resources."""
+        self._feed = feed
+        self._reads = reads
+
+    def can_follow(self, settlement: Settlement) -> bool:
+        """Whether the caller may read what is to be waited for."""
+        return caller.current().may(self._reads[settlement.read][0].permission)
+
+    async def follow(
+        self, settlement: Settlement, answer: Any, started: float, seconds: float
+    ) -> Any:
+        """The resource once nothing is awaited any more, or as it is when the seconds are over.
+
+        Args:
+            settlement: says what to wait for and how to read.
+            answer: the resource as the command returned it.
+            started: when the request came, on the loop's clock; the seconds count from there.
+            seconds: how long the client would wait.
+        """
+        clock = asyncio.get_running_loop().time
+        heard, pause = started, _FIRST_LOOK_SECONDS
+        while answer.awaiting and (left := started + seconds - clock()) > 0:
+            before, heard = (
+                heard,
+                await self._feed.heard(settlement.event, answer.id, heard, min(left, pause)),
+            )
+            if heard == before and self._feed.connected:
+                pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
+            answer = await self._read(settlement, answer)
+        return answer
+
+    async def _read(self, settlement: Settlement, answer: Any) -> Any:
+        policy, rpc = self._reads[settlement.read]
+        request: Callable[..., Message] = policy.request
+        try:
+            return await rpc(request(id=answer.id), timeout=_READ_SECONDS)
+        except DomainError:
+            # The command has been carried out: whatever goes wrong now, its answer stands.
+            return answer

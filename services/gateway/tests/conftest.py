@@ -1,0 +1,85 @@
+"""A gateway over HTTP, in front of servers that stand for the other services."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import httpx
+import pytest
+
+from common import outbox
+from common.caller import Caller
+from common.database import Database
+from common.errors import Unauthenticated
+from common.settings import Address
+from common.testing import ServiceDatabase, TestServers
+from gateway.api import Api
+from gateway.app import SYSTEM_REASONS
+from gateway.contract import SERVICES
+from gateway.feed import Feed
+from gateway.http_server import HttpServer
+from gateway.routes import Routes
+from gateway.tests.standing_in import StandIn, standing_in_for_sales
+
+TENANT = UUID("01890000-0000-7000-8000-00000000aaaa")
+
+
+class Guests:
+    """Credentials that a test makes up: the header's value names the permissions."""
+
+    async def caller_of(self, authorization: bytes | None) -> Caller:
+        if not authorization:
+            raise Unauthenticated("No credential was sent.")
+        permissions = authorization.decode().removeprefix("Bearer ").split(",")
+        return Caller(TENANT, "token:test", frozenset(permissions))
+
+
+@pytest.fixture
+async def sales_and_channel():
+    async with standing_in_for_sales() as pair:
+        yield pair
+
+
+@pytest.fixture
+def sales(sales_and_channel) -> StandIn:
+    return sales_and_channel[0]
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed({"erp.sales.v1.OrderSettled"}, None)
+
+
+@pytest.fixture
+async def server(sales_and_channel, feed) -> AsyncIterator[HttpServer]:
+    channels = dict.fromkeys(SERVICES, sales_and_channel[1])
+    api = Api(Routes(SERVICES.values()), channels, Guests(), feed, timeout_seconds=2)
+    server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def client(server) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"authorization": "Bearer *"}
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{server.port}", headers=headers, timeout=20
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def gateway_database(servers: TestServers) -> ServiceDatabase:
+    return servers.database("gateway")
+
+
+@pytest.fixture(scope="session")
+async def database(gateway_database) -> AsyncIterator[Database]:
+    database = Database(
+        gateway_database.app,
+        gateway_database.system,
+        system_reasons=SYSTEM_REASONS,
+        write_events=outbox.write_events("gateway"),
+    )
+    yield database
+    await database.close()

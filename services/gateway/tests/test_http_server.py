@@ -1,0 +1,122 @@
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from erp.sales.v1 import sales_pb2
+from gateway import http_request, http_server
+
+ID = "01890000-0000-7000-8000-000000000001"
+GET = f"GET /api/v1/orders/{ID} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer *\r\n".encode()
+POST = b"POST /api/v1/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer *\r\n"
+
+
+@pytest.fixture
+def hurry(monkeypatch):
+    """The same limits, in less time."""
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(http_request, "BODY_SECONDS", 0.2)
+
+
+@asynccontextmanager
+async def connection(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    yield reader, writer
+    writer.close()
+
+
+async def status_of(reader) -> int:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert b"x-request-id: " in head
+    assert b"server:" not in head
+    return int(head.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000, 431),
+        (b"GET /" + b"y" * 100_000, 431),
+        (b"GET /" + b"y" * 5, 408),
+        (b"", 408),
+        (POST + b"content-length: 5\r\n\r\n{", 408),
+        (POST + b"content-length: 5000000\r\n\r\n{", 413),
+        (POST + b"content-length: -1\r\n\r\n{", 400),
+        (POST + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400),
+        (POST + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}", 400),
+    ],
+)
+async def test_a_connection_that_asks_too_much_is_told_so_and_closed(server, hurry, sent, status):
+    async with connection(server) as (reader, writer):
+        writer.write(sent)
+
+        assert await status_of(reader) == status
+        await asyncio.wait_for(reader.read(), 5)
+        assert reader.at_eof()
+
+
+async def test_the_answer_to_a_refused_body_reaches_a_client_that_goes_on_sending(server):
+    async with connection(server) as (reader, writer):
+        writer.write(POST + b"content-length: 5000000\r\n\r\n")
+        writer.write(b" " * 5_000_000)
+
+        assert await status_of(reader) == 413
+
+
+async def test_requests_sent_in_one_go_are_answered_in_order(server, sales):
+    sales.answers["GetOrder"] = lambda request: sales_pb2.Order(id=request.id)
+    async with connection(server) as (reader, writer):
+        writer.write(GET + b"x-request-id: one\r\n\r\n" + GET + b"x-request-id: two\r\n\r\n")
+
+        heads = []
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            heads.append(head)
+
+        assert b"x-request-id: one" in heads[0]
+        assert b"x-request-id: two" in heads[1]
+
+
+async def test_a_client_that_hangs_up_leaves_nothing_behind_for_the_next(server, sales):
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request):
+        asked.set()
+        await release.wait()
+        return sales_pb2.Order(id=request.id, reference="the first")
+
+    sales.answers["GetOrder"] = slowly
+    async with connection(server) as (_, writer):
+        writer.write(GET + b"\r\n")
+        await asked.wait()
+        writer.transport.abort()
+    sales.answers["GetOrder"] = lambda request: sales_pb2.Order(id=request.id, reference="second")
+    release.set()
+
+    async with connection(server) as (reader, writer):
+        writer.write(GET + b"connection: close\r\n\r\n")
+        assert b'"second"' in await reader.read()
+
+
+async def test_a_server_that_stops_finishes_what_it_has_begun(server, sales):
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request):
+        asked.set()
+        await release.wait()
+        return sales_pb2.Order(id=request.id)
+
+    sales.answers["GetOrder"] = slowly
+    async with connection(server) as (reader, writer):
+        writer.write(GET + b"\r\n")
+        await asked.wait()
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        release.set()
+
+        assert await status_of(reader) == 200
+        await stopping

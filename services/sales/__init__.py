@@ -1,0 +1,1 @@
+"""Customers and their orders, from the first draft to the last shipment."""

@@ -1,0 +1,99 @@
+"""Sales' processes: built here once."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import sales
+from common import caller, runtime
+from common.command_line import WorkerOptions
+from common.deadline import DeadlineExceeded
+from common.errors import Unavailable
+from common.process import Stop
+from common.runtime import Runtime
+from common.server import Service
+from common.settings import Settings
+from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grpc
+from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
+from sales import listeners
+from sales.audit import AuditorServicer
+from sales.goods import Billing, Goods, Hold, OtherServices
+from sales.order_desk import OrderDesk
+from sales.servicer import SalesServicer
+
+NAME = "sales"
+LOOKUP_SECONDS = 5.0
+_OWN = sales_service_pb2.DESCRIPTOR.services_by_name["SalesService"]
+_INVENTORY = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+_ACCOUNTING = accounting_service_pb2.DESCRIPTOR.services_by_name["AccountingService"]
+
+
+async def serve(settings: Settings, stop: Stop) -> None:
+    """Serve gRPC until told to stop."""
+    opened = Runtime(NAME, settings)
+    servicer = SalesServicer(opened.database, OrderDesk(opened.database, others(opened)))
+    register = sales_service_pb2_grpc.add_SalesServiceServicer_to_server
+    auditor = AuditorServicer(opened.database)
+    await opened.serve(stop, Service(_OWN, register, servicer), auditor=auditor)
+
+
+async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
+    """Apply other services' events until told to stop."""
+    await Runtime(NAME, settings).work(stop, options, listeners)
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database to the newest schema."""
+    runtime.migrate(sales, settings)
+
+
+def others(opened: Runtime) -> OtherServices:
+    """What sales asks of inventory and accounting."""
+    wire = inventory_service_pb2
+    inventory_stub: Any = inventory_service_pb2_grpc.InventoryServiceStub
+    accounting_stub: Any = accounting_service_pb2_grpc.AccountingServiceStub
+    inventory = inventory_stub(opened.channel("inventory", _INVENTORY))
+    accounting = accounting_stub(opened.channel("accounting", _ACCOUNTING))
+
+    async def resolve(products: Collection[UUID], warehouses: Collection[UUID]) -> Goods:
+        request = wire.ResolveGoodsRequest(
+            product_ids=map(str, products), warehouse_ids=map(str, warehouses)
+        )
+        with _looking_up():
+            return Goods.from_wire(await inventory.ResolveGoods(request, timeout=LOOKUP_SECONDS))
+
+    async def billing() -> Billing:
+        request = accounting_service_pb2.GetBillingDefaultsRequest()
+        with _looking_up():
+            defaults = await accounting.GetBillingDefaults(request, timeout=LOOKUP_SECONDS)
+            return Billing.from_wire(defaults)
+
+    async def hold(goods: Hold) -> UUID:
+        with _on_own_account():
+            return UUID((await inventory.ReserveForOrder(goods.to_wire())).id)
+
+    async def release(reservation_id: UUID) -> object:
+        with _on_own_account():
+            return await inventory.ReleaseHold(wire.ReleaseHoldRequest(id=str(reservation_id)))
+
+    return OtherServices(resolve, billing, hold, release)
+
+
+@contextmanager
+def _on_own_account() -> Iterator[None]:
+    """Ask others in sales' own name: who may order need not be allowed to read or reserve stock."""
+    me = caller.current()
+    with caller.acting_as(caller.service_caller(NAME, me.tenant_id, me.request_id)):
+        yield
+
+
+@contextmanager
+def _looking_up() -> Iterator[None]:
+    """Look up for many orders at once: who is slow to answer counts as away for all of them."""
+    try:
+        with _on_own_account():
+            yield
+    except DeadlineExceeded as error:
+        raise Unavailable(error.what) from error

@@ -1,0 +1,26 @@
+"""The companies that sell here, each with the currency of its books."""
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from common.database import Transaction
+from common.errors import Unavailable
+from sales import tables
+
+
+async def open_company(tx: Transaction, currency_code: str) -> None:
+    """Make room for the transaction's company, once; a second time changes nothing."""
+    company = insert(tables.companies).values(currency_code=currency_code)
+    await tx.execute(company.on_conflict_do_nothing())
+
+
+async def get_currency(tx: Transaction) -> str:
+    """The currency of the company's books.
+
+    Raises:
+        Unavailable: the company is so new that we have not heard of it yet.
+    """
+    currency: str | None = await tx.scalar(select(tables.companies.c.currency_code))
+    if currency is None:
+        raise Unavailable("The company's books")
+    return currency

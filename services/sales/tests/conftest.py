@@ -1,0 +1,43 @@
+"""Fixtures: a migrated database and a shop on it."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from common import event_log, outbox, subscriptions
+from common.database import Database
+from common.testing import ServiceDatabase, TestServers
+from erp.gateway.v1 import events_pb2 as gateway
+from sales.order_desk import OrderDesk
+from sales.servicer import SalesServicer
+from sales.tests.selling import Neighbours, Shop
+
+
+@pytest.fixture(scope="session")
+def urls(servers: TestServers) -> ServiceDatabase:
+    return servers.database("sales")
+
+
+@pytest.fixture(scope="session")
+async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
+    database = Database(
+        urls.app,
+        urls.system,
+        system_reasons=frozenset({event_log.SYSTEM_REASON, subscriptions.SYSTEM_REASON}),
+        write_events=outbox.write_events("sales"),
+    )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def shop(tenant: UUID, database: Database, urls: ServiceDatabase) -> Shop:
+    """A new company with one customer and one warehouse."""
+    neighbours = Neighbours()
+    servicer = SalesServicer(database, OrderDesk(database, neighbours.services()))
+    shop = Shop(tenant, database, urls, neighbours, servicer)
+    shop.neighbours.warehouses.add(shop.warehouse)
+    await shop.hear(gateway.TenantCreated(tenant_id=str(tenant), name="Acme", currency_code="EUR"))
+    shop.customer = UUID((await shop.add_customer()).id)
+    return shop

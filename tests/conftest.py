@@ -1,0 +1,28 @@
+"""The whole system, started once for all tests that need real processes."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from ops.background import BackgroundStack, running
+from shop import Shop, client_of
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+    """The system, started as `make run` starts it, on free ports and with data of its own."""
+    with running(tmp_path_factory.mktemp("stack") / "dev") as stack:
+        yield stack
+
+
+@pytest.fixture
+async def acme(stack: BackgroundStack) -> AsyncIterator[Shop]:
+    """The tenant acme."""
+    async with client_of(stack, "acme") as client:
+        yield Shop(client)
+
+
+@pytest.fixture
+async def globex(stack: BackgroundStack) -> AsyncIterator[Shop]:
+    """The tenant globex."""
+    async with client_of(stack, "globex") as client:
+        yield Shop(client)
