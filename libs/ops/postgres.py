@@ -30,6 +30,8 @@ SETTINGS = {
     # TCP only: a socket's path would have to fit into 107 bytes, wherever the clone lies.
     "unix_socket_directories": "",
     "max_connections": "200",
+    # Every operator's first question is which statements take the time.
+    "shared_preload_libraries": "pg_stat_statements",
     "shared_buffers": "128MB",
     "effective_cache_size": "1GB",
     "wal_level": "replica",

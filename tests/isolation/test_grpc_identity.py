@@ -47,7 +47,7 @@ FORGED = (
 )
 
 
-@pytest.mark.parametrize(("server", "method"), methods())
+@pytest.mark.parametrize(("server", "method"), list(methods()))
 @pytest.mark.parametrize("authorization", [None, "Bearer x", f"Bearer {FORGED}"])
 async def test_a_direct_call_without_identity_is_refused(
     stack: BackgroundStack, server: str, method: str, authorization: str | None
@@ -61,7 +61,7 @@ async def test_a_direct_call_without_identity_is_refused(
     assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("server", OWN)
+@pytest.mark.parametrize("server", list(OWN))
 @pytest.mark.parametrize("name", ["", "liveness", "readiness", None])
 async def test_health_answers_to_anybody(stack: BackgroundStack, server: str, name: str | None) -> None:
     service = OWN[server].full_name if name is None else name

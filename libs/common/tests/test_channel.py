@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -11,7 +12,9 @@ from common import caller, deadline, ids, tracing
 from common.caller import Caller, acting_as
 from common.deadline import DeadlineExceeded
 from common.errors import NotFound, OutcomeUnknown, Unauthenticated, Unavailable
-from common.rpc_testing import channel_to, serving
+from common.channel import connect
+from common.rpc_policy import read_policies
+from common.rpc_testing import MINTERS, channel_to, serving
 from common.server import Service
 from common.settings import Address, Settings
 from common.status import RemoteError, to_status
@@ -27,6 +30,8 @@ class Inventory(inventory_service_pb2_grpc.InventoryServiceServicer):
     def __init__(self):
         self.calls = []
         self.errors = []
+        self.on_call = lambda context: None
+        self.on_first_call = lambda: None
 
     async def GetProduct(self, request, context):
         return await self._answer(context)
@@ -37,6 +42,9 @@ class Inventory(inventory_service_pb2_grpc.InventoryServiceServicer):
     async def _answer(self, context):
         metadata = dict(context.invocation_metadata())
         self.calls.append((caller.current(), deadline.remaining(99), metadata))
+        self.on_call(context)
+        if len(self.calls) == 1:
+            self.on_first_call()
         if self.errors:
             raise self.errors.pop(0)
         context.set_trailing_metadata((("consistency-token", "t-1"),))
@@ -168,23 +176,49 @@ async def test_nothing_was_done_where_nobody_listens(free_port, method):
             await getattr(stub, method)(request(method))
 
 
-@pytest.mark.parametrize(("method", "error"), [(READ, Unavailable), (WRITE, OutcomeUnknown)])
-async def test_a_connection_that_breaks_under_a_command_leaves_its_outcome_unknown(method, error):
-    async def hang_up(reader, writer):
-        # Enough of HTTP/2 to be sent the call: our settings, theirs acknowledged.
-        writer.write(bytes.fromhex("000000040000000000" "000000040100000000"))
-        seen = b""
-        while b"ArchiveProduct" not in seen and b"\x00\x00\x01" not in seen[100:]:
-            seen += await reader.read(1000)
+@asynccontextmanager
+async def fragile_way_to(port):
+    """The port of a TCP proxy, and a function that cuts all its connections."""
+    writers = []
+
+    async def pump(reader, writer):
+        while data := await reader.read(4096):
+            writer.write(data)
         writer.close()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as broken:
-        port = broken.sockets[0].getsockname()[1]
-        async with channel_to(f"127.0.0.1:{port}", "inventory", INVENTORY) as channel:
-            stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+    async def connected(reader, writer):
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend((writer, far_writer))
+        await asyncio.gather(
+            pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True
+        )
 
-            with acting_as(ALICE), pytest.raises(error):
-                await getattr(stub, method)(request(method))
+    proxy = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield proxy.sockets[0].getsockname()[1], lambda: [it.transport.abort() for it in writers]
+    finally:
+        proxy.close()
+
+
+@pytest.mark.parametrize(("method", "tries"), [(READ, 2), (WRITE, 1)])
+async def test_a_broken_connection_is_bridged_for_a_read_and_told_for_a_command(
+    inventory, method, tries
+):
+    async with (
+        serving("inventory", service(inventory)) as server,
+        fragile_way_to(server.port) as (port, cut),
+        channel_to(f"127.0.0.1:{port}", "inventory", INVENTORY) as channel,
+    ):
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+        inventory.on_first_call = cut
+
+        with acting_as(ALICE):
+            outcome = await asyncio.gather(
+                getattr(stub, method)(request(method)), return_exceptions=True
+            )
+
+    assert isinstance(outcome[0], inventory_pb2.Product if method == READ else OutcomeUnknown)
+    assert len(inventory.calls) == tries
 
 
 async def test_a_service_that_comes_back_is_found_within_two_seconds(inventory, free_port):
@@ -204,11 +238,17 @@ async def test_a_service_that_comes_back_is_found_within_two_seconds(inventory, 
                     break
 
 
-async def test_several_connections_reach_several_processes_behind_one_port(free_port):
-    settings = Settings(grpc_bind=Address("127.0.0.1", free_port), shared_port=True)
-    one, other = Inventory(), Inventory()
-    async with (
-        serving("inventory", service(one), settings=settings),
-        serving("inventory", service(other), settings=settings),
-    ):
-        pass
+async def test_several_connections_share_the_calls(inventory):
+    policies = read_policies(INVENTORY)
+    peers = set()
+    inventory.on_call = lambda context: peers.add(context.peer())
+    async with serving("inventory", service(inventory)) as server:
+        target = f"127.0.0.1:{server.port}"
+        channel = connect(target, "inventory", MINTERS["gateway"], policies, connections=3)
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+        with acting_as(ALICE):
+            for _ in range(6):
+                await stub.GetProduct(request(READ))
+        await channel.close()
+
+    assert len(peers) == 3

@@ -133,8 +133,12 @@ signal.pause()
     # It goes on ending only when its successor is seen to wait for it.
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda s: (proceed(orphan), sleep(s)))
+    EmbeddedPostgres(tmp_path / "postgres", password="same").prepare()
+    ended = not is_running(orphan)
+    proceed(orphan)
+
+    assert ended
     with EmbeddedPostgres(tmp_path / "postgres", password="same") as postgres:
-        assert not is_running(orphan)
         assert ask(postgres.superuser_url, "SELECT 1") == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from common import event_log, ids, outbox
 from common.database import Database
-from common.testing import ServiceDatabase, TestServers
+from common.testing import ServiceDatabase, TestServers, rows_of
 from inventory.app import SYSTEM_REASONS
 from inventory.tests.stockroom import Stockroom
 
@@ -44,15 +44,24 @@ async def other_database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     await opened.close()
 
 
+def deadlocks_of(urls: ServiceDatabase) -> object:
+    """How often Postgres had to break a deadlock in this database so far."""
+    query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    [(count,)] = rows_of(urls.operator, query)
+    return count
+
+
 @pytest.fixture
 async def inventory(
     database: Database, urls: ServiceDatabase, tenant: UUID
 ) -> AsyncIterator[Stockroom]:
-    """A company's stock, whose records prove each other when the test is over."""
+    """A company's stock, whose records prove each other and whose transactions never deadlocked."""
     stockroom = Stockroom(database, urls.operator, tenant)
     await stockroom.open()
+    deadlocks = deadlocks_of(urls)
     yield stockroom
     assert await stockroom.violations() == []
+    assert deadlocks_of(urls) == deadlocks
 
 
 @pytest.fixture
