@@ -180,6 +180,11 @@ class Database:
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (jitter, not a secret)
         raise AssertionError("unreachable")
 
+    async def read(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """Run `work`, which only reads, in a read transaction."""
+        async with self.read_transaction() as tx:
+            return await work(tx)
+
     async def ping(self) -> None:
         """Return when the database answers.
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from common import caller
 from common.caller import Caller
 from common.database import Database, Transaction
+from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, Unavailable
 
 Command = TypeVar("Command")
@@ -43,6 +44,7 @@ class GroupCommit(Generic[Command, Outcome]):
         prepare: completes the commands before the transaction; a command may turn into its error
             here.
         largest: most commands in one group.
+        read_only: whether the commands only read.
     """
 
     def __init__(
@@ -52,8 +54,9 @@ class GroupCommit(Generic[Command, Outcome]):
         *,
         prepare: Prepare[Command] | None = None,
         largest: int = 200,
+        read_only: bool = False,
     ) -> None:
-        self._database = database
+        self._transact = database.read if read_only else database.run
         self._decide = decide
         self._prepare = prepare
         self._largest = largest
@@ -100,7 +103,7 @@ class GroupCommit(Generic[Command, Outcome]):
             ready = await self._prepared(group)
             if ready:
                 await self._commit(ready)
-        except (Unavailable, OutcomeUnknown) as error:
+        except (Unavailable, OutcomeUnknown, DeadlineExceeded) as error:
             for member in group:
                 _settle(member, error)
         except Exception as error:  # noqa: BLE001 (each member is told; nothing is swallowed)
@@ -127,7 +130,7 @@ class GroupCommit(Generic[Command, Outcome]):
 
     async def _commit(self, group: list[_Member[Command, Outcome]]) -> None:
         commands = [member.command for member in group]
-        outcomes = await self._database.run(lambda tx: self._decide(tx, commands))
+        outcomes = await self._transact(lambda tx: self._decide(tx, commands))
         for member, outcome in zip(group, outcomes, strict=True):
             _settle(member, outcome)
 

@@ -1,7 +1,7 @@
 """Money in integer minor units, quantities in decimals; floats nowhere."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from common.errors import InvalidRequest
 from erp.types.v1 import money_pb2
@@ -89,7 +89,9 @@ def format_minor(minor: int, currency: str) -> str:
 
 def times(unit_minor: int, quantity: Decimal) -> int:
     """A price in minor units times a quantity, rounded half up, away from zero."""
-    return int((unit_minor * quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    # The default context has 28 digits, fewer than a price and a quantity can have together.
+    with localcontext(prec=60):
+        return int((unit_minor * quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def format_quantity(quantity: Decimal) -> str:

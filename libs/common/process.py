@@ -141,8 +141,12 @@ class _Copies:
             env=self._environment(index),
             preexec_fn=_end_with_parent,  # noqa: PLW1509 (there is one thread here)
         )
-        self._running[process.pid] = _Copy(index, time.monotonic(), process)
-        if self._stopping:  # the signal came in between
+        self._keep(_Copy(index, time.monotonic(), process))
+
+    def _keep(self, copy: _Copy) -> None:
+        self._running[copy.process.pid] = copy
+        # The signal may have come before there was anybody to pass it on to.
+        if self._stopping:
             self.stop(signal.SIGTERM)
 
     def _environment(self, index: int) -> dict[str, str]:

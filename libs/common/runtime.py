@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,7 +110,7 @@ class Runtime:
             worker.stop()
             await task
 
-    def _logs(self, sources: Iterable[str]) -> Mapping[str, Any]:
+    def _logs(self, sources: Iterable[str]) -> dict[str, Any]:
         return {
             source: events_pb2_grpc.EventLogStub(self.channel(source, EVENT_LOG))
             for source in set(sources)

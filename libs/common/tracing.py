@@ -5,7 +5,7 @@ import re
 from contextvars import ContextVar
 from typing import NamedTuple
 
-_HEADER = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$")
+_HEADER = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 class Trace(NamedTuple):
@@ -31,7 +31,7 @@ def current() -> Trace | None:
 
 def follow(traceparent: str | None) -> Trace:
     """Continue the caller's trace with a span of ours, or begin one, for the rest of this task."""
-    known = _HEADER.match(traceparent) if traceparent else None
+    known = _HEADER.fullmatch(traceparent) if traceparent else None
     trace_id, flags = known.group(1, 3) if known else (f"{random.getrandbits(128) or 1:032x}", "00")
     trace = Trace(trace_id, f"{random.getrandbits(64) or 1:016x}", flags)
     _current.set(trace)

@@ -16,16 +16,16 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     return message
 
 
-def enum_prefix(enum: "EnumTypeWrapper[Any]") -> str:
+def enum_prefix(enum: EnumTypeWrapper) -> str:
     """The prefix that all values of an enum share: "ORDER_STATE_" for OrderState."""
     return enum.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
 
 
-def enum_value(enum: "EnumTypeWrapper[Any]", word: str) -> Any:
+def enum_value(enum: EnumTypeWrapper, word: str) -> Any:
     """The enum's value for a word as we store it: "draft" is ORDER_STATE_DRAFT."""
     return enum.Value(enum_prefix(enum) + word.upper())
 
 
-def enum_word(enum: "EnumTypeWrapper[Any]", value: int) -> str:
+def enum_word(enum: EnumTypeWrapper, value: int) -> str:
     """The word for an enum's value, empty when it is unspecified."""
     return enum.Name(value).removeprefix(enum_prefix(enum)).lower() if value else ""

@@ -22,6 +22,7 @@ CHANNELS = "events:*"
 POLL_SECONDS = 2.0
 # Without doorbells polling is all there is.
 POLL_SECONDS_WITHOUT_REDIS = 0.25
+LONGEST_GATHERING_SECONDS = 0.02
 # A skipped stretch without an event of ours is stored once it is this long; until then it is only
 # remembered.
 STORED_SKIP = 1_000
@@ -183,8 +184,10 @@ class EventWorker:
 
     async def _follow(self, key: Key, subscription: Subscription) -> float:
         """Apply until nothing is left; returns the seconds until the next look, 0 for none."""
+        clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             self._rung_again.discard(key)
+            began = clock()
             try:
                 async with self._slots:
                     seconds, more = await self._step(subscription)
@@ -203,6 +206,10 @@ class EventWorker:
                 return seconds
             if not more and key not in self._rung_again:
                 break
+            if not more:
+                # More came meanwhile: let it gather as long as this batch took, so that batches
+                # grow with the load instead of work for each event.
+                await asyncio.sleep(min(clock() - began, LONGEST_GATHERING_SECONDS))
         return 0.0
 
     async def _step(self, subscription: Subscription) -> tuple[float, bool]:

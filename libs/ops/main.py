@@ -2,9 +2,10 @@
 
 import typer
 
-from ops.commands import db
+from ops.commands import db, token
 from ops.commands.audit import audit
 from ops.commands.demo import demo
+from ops.commands.migrate import migrate
 from ops.commands.up import up
 
 app = typer.Typer(
@@ -17,4 +18,6 @@ app = typer.Typer(
 app.command()(up)
 app.command()(demo)
 app.command()(audit)
+app.command()(migrate)
+app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")

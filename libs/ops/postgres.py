@@ -114,7 +114,7 @@ class EmbeddedPostgres:
         self._ports.close()
 
     def prepare(self) -> None:
-        """Make the cluster if there is none, write its settings, await a server still ending."""
+        """Make the cluster if there is none, write its settings, await a server still there."""
         if not (self.directory / "PG_VERSION").exists():
             self._initdb()
         self._write_settings()
@@ -129,7 +129,7 @@ class EmbeddedPostgres:
             log=self.log,
             # Fast, immediate, and what nobody can refuse.
             stop_signals=(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL),
-            # Immediate: nobody waits for the checkpoint of a fast shutdown; recovery makes up for it.
+            # Immediate: nobody waits for a fast shutdown now; recovery makes up for it.
             orphan_signal=signal.SIGQUIT,
             account=account_for(self.directory),
             directory=Path("/"),

@@ -1,10 +1,11 @@
 """Asks services and the gateway whether they can do their work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import grpc
 import httpx
+import psycopg
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -19,7 +20,8 @@ async def wait_until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
     """Ask again and again until the answer is yes; a StackFailure after READY_SECONDS."""
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while not await ready():
+            # Another process decides, and it sets no event of ours.
+            while not await ready():  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
         raise StackFailure(f"{what} was not ready within {READY_SECONDS:.0f} seconds.") from error
@@ -52,3 +54,15 @@ async def wait_for_http(url: str, what: str) -> None:
                 return False
 
         await wait_until(is_ok, what)
+
+
+async def wait_for_companies(url: str, tenant_ids: Collection[str], what: str) -> None:
+    """Wait until a service has made room for these tenants, which it does by itself."""
+    count = b"SELECT count(*) FROM companies WHERE tenant_id = ANY(%s::uuid[])"
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+
+        async def knows_all() -> bool:
+            found = await (await connection.execute(count, [list(tenant_ids)])).fetchone()
+            return found is not None and found[0] == len(tenant_ids)
+
+        await wait_until(knows_all, what)

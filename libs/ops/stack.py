@@ -18,7 +18,7 @@ from ops.ports import HOST, Ports, parse_port
 from ops.postgres import EmbeddedPostgres
 from ops.processes import ProcessSpec
 from ops.progress import Progress, quiet
-from ops.readiness import wait_for_grpc, wait_for_http, wait_until
+from ops.readiness import wait_for_companies, wait_for_grpc, wait_for_http, wait_until
 from ops.supervisor import Supervisor
 from ops.together import together
 from ops.urls import postgres_url_from, redis_url_from
@@ -77,7 +77,9 @@ class Stack:
         await self._start_services(supervisor, wiring)
         if credentials.tenants is None or "gateway" in created:
             with self._progress.step("Demo tenants"):
-                credentials.keep_tenants(await self._seed(supervisor, wiring))
+                tenants = await self._seed(supervisor, wiring)
+                await supervisor.while_running(_wait_for_companies(wiring, tenants))
+                credentials.keep_tenants(tenants)
 
         supervisor.settle()
         self.state = self._describe(wiring)
@@ -208,6 +210,12 @@ class Stack:
         if self.state and self._supervisor is not None:
             self.state["processes"] = self._supervisor.pids()
             write_json(self.directory.state, self.state)
+
+
+async def _wait_for_companies(wiring: Wiring, tenants: Mapping[str, Any]) -> None:
+    ids = [tenant["id"] for tenant in tenants.values()]
+    urls = {name: wiring.operator_database_url(name) for name in SERVICES}
+    await together(*(wait_for_companies(url, ids, name) for name, url in urls.items()))
 
 
 def _gateway_url(wiring: Wiring) -> str:

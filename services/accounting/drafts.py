@@ -1,6 +1,6 @@
 """Journal entries that do not count yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import delete, text
@@ -50,7 +50,7 @@ _FIND = text("""
 """)
 
 
-async def find(tx: Transaction, draft_ids: Sequence[UUID]) -> Mapping[UUID, JournalEntry]:
+async def find(tx: Transaction, draft_ids: Sequence[UUID]) -> dict[UUID, JournalEntry]:
     """Those of the drafts that exist, by id."""
     found: dict[UUID, JournalEntry] = {}
     lines: dict[UUID, list[Line]] = {}

@@ -8,10 +8,12 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 
 from common import caller, outbox
 from common.database import Database, Transaction
+from common.errors import DomainError
 from inventory.levels import Key, Levels
 from inventory.promises import read, save_reservations, selecting
 from inventory.reservations import Reservation
@@ -21,6 +23,8 @@ SYSTEM_REASON = "untried backorders"
 # Most backorders that one transaction tries; the rest is tried by the worker's duty.
 MOST_TRIED = 500
 _FIRST = UUID(int=0)
+
+log = structlog.get_logger()
 
 _WAITING = """
     SELECT DISTINCT waiting.reservation_id
@@ -83,7 +87,10 @@ async def fill_untried(database: Database) -> None:
         tenants = (await connection.execute(_TENANTS_WITH_UNTRIED)).scalars().all()
     for tenant_id in tenants:
         with caller.acting_as(caller.service_caller("inventory", tenant_id)):
-            await database.run(_fill_untried)
+            try:
+                await database.run(_fill_untried)
+            except DomainError as error:
+                log.info("backorders wait", tenant_id=str(tenant_id), error=str(error))
 
 
 async def _fill_untried(tx: Transaction) -> None:

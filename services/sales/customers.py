@@ -10,6 +10,7 @@ from sqlalchemy import Row, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from common import caller, ids, money, numbers, outbox
+from common.bulk import insert_rows
 from common.database import Transaction
 from common.errors import InvalidRequest, NotFound
 from common.optimistic import update_version
@@ -19,7 +20,6 @@ from erp.sales.v1 import events_pb2 as events
 from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as rpc
 from sales import companies, tables
-from sales.bulk import insert_rows
 
 SERIES = "C"
 _UPDATABLE = ("name", "email")
@@ -178,9 +178,7 @@ async def list_customers(
     return [Customer.of_row(row) for row in rows], token
 
 
-async def resolve_customers(
-    tx: Transaction, customer_ids: Collection[UUID]
-) -> dict[UUID, Customer]:
+async def find_customers(tx: Transaction, customer_ids: Collection[UUID]) -> dict[UUID, Customer]:
     """Those of the customers that exist, by id."""
     wanted = bindparam("ids", sorted(set(customer_ids)), ARRAY(tables.customers.c.id.type))
     rows = await tx.rows(select(tables.customers).where(tables.customers.c.id == any_(wanted)))

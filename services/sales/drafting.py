@@ -16,7 +16,7 @@ from common.wire import enum_word
 from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as rpc
 from sales import confirming
-from sales.customers import Customer, resolve_customers
+from sales.customers import Customer, find_customers
 from sales.errors import CurrencyMismatch, ProductArchived
 from sales.goods import Billing, Goods, Hold, OtherServices, Product, add_up
 from sales.orders import Order, OrderLine, insert_orders
@@ -217,7 +217,7 @@ async def create_orders(
     An order that refuses to wait for goods is not stored before they are held: the answer then
     says what to hold.
     """
-    buyers = await resolve_customers(tx, {command.customer_id for command in commands})
+    buyers = await find_customers(tx, {command.customer_id for command in commands})
     outcomes = [_decide(command, buyers) for command in commands]
     made = [outcome for outcome in outcomes if isinstance(outcome, Order)]
     request_ids = {command.order_id: command.request_id for command in commands if command.confirm}

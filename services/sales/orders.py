@@ -11,15 +11,15 @@ from sqlalchemy import Row, Select, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from common import ids
+from common.bulk import insert_rows, update_rows
 from common.database import Transaction
-from common.errors import ConcurrentModification, NotFound
+from common.errors import ConcurrentModification, DomainError, NotFound
 from common.money import Money, format_quantity
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as rpc
 from sales import tables
-from sales.bulk import insert_rows, update_rows
 from sales.lifecycle import FOLLOW_UPS, SHIPPING
 from sales.shipments import Shipment, list_shipments
 
@@ -193,6 +193,7 @@ _LOCK = (
     # Lines and shipments refer to the order meanwhile: its key stays as it is.
     .with_for_update(key_share=True)
 )
+_BY_ID = select(*_COLUMNS).where(tables.orders.c.id == any_(_IDS))
 _LINES = (
     select(*_LINE_COLUMNS)
     .where(tables.order_lines.c.order_id == any_(_IDS))
@@ -205,18 +206,12 @@ _CHANGING = (
 ).split()
 
 
-async def get_order(tx: Transaction, order_id: UUID) -> Order:
-    """The order with this id, with its lines and shipments.
-
-    Raises:
-        NotFound: there is none.
-    """
-    row = await tx.row(select(*_COLUMNS).where(tables.orders.c.id == order_id))
-    if row is None:
-        raise NotFound("order", order_id)
-    order = _order(row)
-    await read_parts(tx, [order])
-    return order
+async def get_orders(tx: Transaction, order_ids: Sequence[UUID]) -> list[Order | DomainError]:
+    """The orders with these ids, with their lines and shipments; NotFound where there is none."""
+    rows = await tx.rows(_BY_ID, {"ids": list(set(order_ids))})
+    found = {row.id: _order(row) for row in rows}
+    await read_parts(tx, found.values())
+    return [found.get(order_id) or NotFound("order", order_id) for order_id in order_ids]
 
 
 async def list_orders(tx: Transaction, page: Page, wanted: OrderFilter) -> tuple[list[Order], str]:

@@ -1,6 +1,7 @@
 """Sales over gRPC: wire in, wire out."""
 
 from typing import Any
+from uuid import UUID
 
 from common import ids
 from common.database import Database
@@ -16,7 +17,7 @@ from sales.confirming import ConfirmOrder
 from sales.customers import CreateCustomer, Customer, UpdateCustomer
 from sales.drafting import CreateOrder
 from sales.order_desk import OrderDesk
-from sales.orders import OrderFilter
+from sales.orders import Order, OrderFilter
 from sales.shipping import ShipOrder
 
 
@@ -29,6 +30,7 @@ class SalesServicer(rpc.SalesServiceServicer):
         self._creating_customers = GroupCommit[CreateCustomer, Customer](
             database, customers.create_customers
         )
+        self._reading = GroupCommit[UUID, Order](database, orders.get_orders, read_only=True)
 
     async def CreateCustomer(
         self, request: messages.CreateCustomerRequest, context: Any
@@ -67,7 +69,7 @@ class SalesServicer(rpc.SalesServiceServicer):
         """Describes customers."""
         wanted = [ids.parse(text, "customer_ids") for text in request.customer_ids]
         async with self._database.read_transaction() as tx:
-            found = await customers.resolve_customers(tx, wanted)
+            found = await customers.find_customers(tx, wanted)
         return messages.ResolveCustomersResponse(
             customers=[customer.to_wire() for customer in found.values()]
         )
@@ -85,8 +87,7 @@ class SalesServicer(rpc.SalesServiceServicer):
 
     async def GetOrder(self, request: messages.GetOrderRequest, context: Any) -> pb.Order:
         """Reads one order."""
-        async with self._database.read_transaction() as tx:
-            return (await orders.get_order(tx, ids.parse(request.id, "id"))).to_wire()
+        return (await self._reading.run(ids.parse(request.id, "id"))).to_wire()
 
     async def ListOrders(
         self, request: messages.ListOrdersRequest, context: Any

@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from common.bulk import insert_rows, update_rows
 from common.database import Transaction
 from common.money import format_quantity
 from common.wire import enum_value, timestamp
 from erp.sales.v1 import sales_pb2 as pb
 from sales import tables
-from sales.bulk import insert_rows, update_rows
 from sales.lifecycle import SHIPMENT
 
 

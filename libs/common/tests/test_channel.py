@@ -4,15 +4,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
 
-import grpc.aio
 import pytest
 from grpc import StatusCode
 
 from common import caller, deadline, ids, tracing
 from common.caller import Caller, acting_as
+from common.channel import connect
 from common.deadline import DeadlineExceeded
 from common.errors import NotFound, OutcomeUnknown, Unauthenticated, Unavailable
-from common.channel import connect
 from common.rpc_policy import read_policies
 from common.rpc_testing import MINTERS, channel_to, serving
 from common.server import Service
@@ -229,7 +228,10 @@ async def test_a_service_that_comes_back_is_found_within_two_seconds(inventory, 
             for _ in range(3):
                 with pytest.raises(Unavailable):
                     await stub.ArchiveProduct(request(WRITE))
-            async with serving("inventory", service(inventory), settings=settings), asyncio.timeout(2):
+            async with (
+                serving("inventory", service(inventory), settings=settings),
+                asyncio.timeout(2),
+            ):
                 for _ in count():
                     try:
                         await stub.ArchiveProduct(request(WRITE))

@@ -136,7 +136,7 @@ def test_the_memory_of_tokens_is_bounded(inventory):
         ("a.b.c", "not valid"),
         (signed(claims(aud="sales")), "udience"),
         (signed(claims(aud=["inventory", "sales"])), "not valid"),
-        (signed(claims(iss="sales")), "ssuer"),
+        (signed(claims(iss="sales", sub="service:sales", act=["sales"])), "Invalid issuer"),
         (signed(claims(exp=int(time.time()) - 1, iat=int(time.time()) - 30)), "expired"),
         (signed(claims(exp=int(time.time()) + 3600)), "longer than 60 s"),
         (signed(claims(iat=int(time.time()) + 30, exp=int(time.time()) + 60)), "future"),

@@ -10,12 +10,13 @@ import structlog
 from grpc import StatusCode
 from prometheus_client import REGISTRY
 
-from common import caller, deadline, ids, tracing
+from common import caller, deadline, ids, logging, tracing
 from common.caller import Caller, acting_as
 from common.errors import BrokenRule, InvalidField, InvalidRequest, NotFound, Unavailable
 from common.interceptors import Interceptor
 from common.rpc_testing import MINTERS, channel_to, serving
 from common.server import Service
+from common.settings import Settings
 from common.status import status_of
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.inventory.v1 import inventory_pb2, inventory_service_pb2_grpc
@@ -73,7 +74,9 @@ def inventory():
 @pytest.fixture
 async def server(inventory):
     services = (
-        Service(INVENTORY, inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, inventory),
+        Service(
+            INVENTORY, inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, inventory
+        ),
         Service(PUBLISHER, events_pb2_grpc.add_EventPublisherServicer_to_server, Publisher()),
     )
     async with serving("inventory", *services) as server:
@@ -280,12 +283,11 @@ async def test_a_service_without_policies_is_not_served():
 @pytest.fixture
 def lines():
     """The log lines of the test, as the collector would see them."""
-    from common import logging
-    from common.settings import Settings
-
     logging.configure(Settings(), "inventory")
     written = io.BytesIO()
-    structlog.configure(logger_factory=structlog.BytesLoggerFactory(written), cache_logger_on_first_use=False)
+    structlog.configure(
+        logger_factory=structlog.BytesLoggerFactory(written), cache_logger_on_first_use=False
+    )
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
     structlog.reset_defaults()
 
@@ -308,7 +310,8 @@ async def test_every_call_is_counted(plain):
 
     def counted():
         return (
-            REGISTRY.get_sample_value("rpc_requests_total", {**labels, "code": "UNAUTHENTICATED"}) or 0,
+            REGISTRY.get_sample_value("rpc_requests_total", {**labels, "code": "UNAUTHENTICATED"})
+            or 0,
             REGISTRY.get_sample_value("rpc_duration_seconds_count", labels) or 0,
         )
 

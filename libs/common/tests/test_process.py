@@ -14,7 +14,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-SERVICE = '''
+SERVICE = """
 import asyncio
 import sys
 
@@ -44,7 +44,7 @@ def migrate(settings):
 
 
 service_command_line("echo", server, work, migrate)
-'''
+"""
 LIBS = Path(__file__).parents[2]
 
 
@@ -175,7 +175,9 @@ class TestSeveralProcesses:
 
         victim.kill()
 
-        new = until(lambda: {child.pid for child in self.children(parent)} - {victim.pid, survivor.pid})
+        new = until(
+            lambda: {child.pid for child in self.children(parent)} - {victim.pid, survivor.pid}
+        )
         assert len(new) == 1
 
     def test_none_outlives_the_parent(self, parent):

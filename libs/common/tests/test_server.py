@@ -80,7 +80,9 @@ async def client_of():
         async def client_of(server):
             target = f"127.0.0.1:{server.port}"
             channel = await stack.enter_async_context(channel_to(target, "gateway", PUBLISHER))
-            return Client(channel, await stack.enter_async_context(grpc.aio.insecure_channel(target)))
+            return Client(
+                channel, await stack.enter_async_context(grpc.aio.insecure_channel(target))
+            )
 
         yield client_of
 
@@ -137,7 +139,9 @@ async def test_a_check_that_hangs_counts_as_failed_and_is_neither_cancelled_nor_
 async def test_a_running_call_is_answered_while_new_ones_are_sent_elsewhere(
     publisher, stop, client_of
 ):
-    server = Server("gateway", Settings(), [service(publisher)], Verifier(TRUSTED_KEYS, "gateway"), {})
+    server = Server(
+        "gateway", Settings(), [service(publisher)], Verifier(TRUSTED_KEYS, "gateway"), {}
+    )
     await server.start()
     client = await client_of(server)
     running = asyncio.create_task(client.call())
@@ -163,7 +167,9 @@ async def test_while_load_balancers_look_away_the_service_is_not_ready_but_alive
     publisher, stop, client_of
 ):
     settings = Settings(drain_wait_seconds=60)
-    server = Server("gateway", settings, [service(publisher)], Verifier(TRUSTED_KEYS, "gateway"), {})
+    server = Server(
+        "gateway", settings, [service(publisher)], Verifier(TRUSTED_KEYS, "gateway"), {}
+    )
     await server.start()
     client = await client_of(server)
     draining = asyncio.create_task(server.drain(stop))
@@ -230,7 +236,9 @@ async def test_nothing_is_closed_before_the_last_handler_is_done_even_if_its_cli
 
 
 async def test_a_second_request_to_stop_ends_the_wait_for_running_calls(publisher, stop, client_of):
-    server = Server("gateway", Settings(), [service(publisher)], Verifier(TRUSTED_KEYS, "gateway"), {})
+    server = Server(
+        "gateway", Settings(), [service(publisher)], Verifier(TRUSTED_KEYS, "gateway"), {}
+    )
     await server.start()
     running = asyncio.create_task((await client_of(server)).call())
     await publisher.entered.wait()

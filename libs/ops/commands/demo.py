@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from rich.table import Table
@@ -34,7 +34,7 @@ class Gateway:
             base_url=f"{url}/api/v1", headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
         )
 
-    def __enter__(self) -> "Gateway":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +106,7 @@ def receive_stock(gateway: Gateway, product: dict[str, Any], warehouse: dict[str
     """A hundred tables arrive."""
     line = {"product_id": product["id"], "quantity": "100", "unit_cost": euros(UNIT_COST)}
     receipt = gateway.post("/stock/receipts", {"warehouse_id": warehouse["id"], "lines": [line]})
-    say("Received", f"{receipt['number']}  100 × {product['sku']} for {UNIT_COST} EUR each")
+    say("Received", f"{receipt['number']}  100 of {product['sku']} for {UNIT_COST} EUR each")
 
 
 def order_and_confirm(
@@ -118,7 +118,7 @@ def order_and_confirm(
         "/orders", {"customer_id": customer["id"], "warehouse_id": warehouse["id"], "lines": lines}
     )
     totals = f"{money(draft['net'])} + {money(draft['tax'])} tax = {money(draft['gross'])}"
-    say("Order drafted", f"3 × {product['sku']}: {totals}")
+    say("Order drafted", f"3 of {product['sku']}: {totals}")
     order = gateway.post(
         f"/orders/{draft['id']}:confirm", {"version": draft["version"]}, wait_seconds=10
     )

@@ -1,4 +1,4 @@
-"""A stand-in for every service of the stack: does as little as the stack can tell from a real one."""
+"""A stand-in for every service of the stack: just what the stack can tell from a real one."""
 
 import asyncio
 import json
@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import grpc
+import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
-TENANTS = ("acme", "globex", "initech")
+TENANTS = {name: str(UUID(int=number)) for number, name in enumerate(("acme", "globex", "initech"))}
 
 
 async def main() -> None:
@@ -20,13 +22,32 @@ async def main() -> None:
     if os.environ.get("STANDIN_FAILS") == f"{service} {command}":
         sys.exit("stand-in: told to fail")
     if command == "seed":
-        print(json.dumps({name: {"id": name, "token": f"token-of-{name}"} for name in TENANTS}))
+        print(
+            json.dumps(
+                {name: {"id": i, "token": f"token-of-{name}"} for name, i in TENANTS.items()}
+            )
+        )
+    elif command == "migrate":
+        migrate()
     elif command == "server":
         await serve(gateway=service == "gateway")
     elif command == "worker":
         await stopped().wait()
+    note(f"{service} {command} ended")
+
+
+def note(line: str) -> None:
+    """Write a line of the journal that the test reads."""
     with Path(os.environ["STANDIN_JOURNAL"]).open("a") as journal:
-        journal.write(f"{service} {command} ended\n")
+        journal.write(f"{line}\n")
+
+
+def migrate() -> None:
+    """Make the one table that the stack looks into, with the tenants in it already."""
+    with psycopg.connect(os.environ["KV_ERP_MIGRATION_DATABASE_URL"]) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS companies (tenant_id uuid PRIMARY KEY)")
+        insert = "INSERT INTO companies SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING"
+        connection.execute(insert, [list(TENANTS.values())])
 
 
 def stopped() -> asyncio.Event:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
 from ops.files import write_json
 from ops.main import app
-from typer.testing import CliRunner, Result
 
 VIOLATION = {"invariant": "reserved-matches-reservations", "stock_level_id": "0198-level"}
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ops.postgres import account_for
 from ops.processes import Account, ProcessSpec
 

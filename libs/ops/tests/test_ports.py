@@ -50,9 +50,12 @@ def test_another_port_is_taken_when_that_of_the_last_run_is_in_use() -> None:
 
 
 def test_a_fixed_port_in_use_is_told_by_its_variable() -> None:
-    with socket.create_server((HOST, 0)) as other, Ports() as ports:
-        with pytest.raises(StackFailure, match="KV_ERP_HTTP_PORT.*in use by another program"):
-            ports.take_exactly("gateway.http", other.getsockname()[1], "KV_ERP_HTTP_PORT")
+    with (
+        socket.create_server((HOST, 0)) as other,
+        Ports() as ports,
+        pytest.raises(StackFailure, match=r"KV_ERP_HTTP_PORT.*in use by another program"),
+    ):
+        ports.take_exactly("gateway.http", other.getsockname()[1], "KV_ERP_HTTP_PORT")
 
 
 @pytest.mark.parametrize("text", ["", "0", "65536", "-1", "eighty", "٨٠"])

@@ -133,13 +133,14 @@ signal.pause()
     # It goes on ending only when its successor is seen to wait for it.
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda s: (proceed(orphan), sleep(s)))
-    EmbeddedPostgres(tmp_path / "postgres", password="same").prepare()
+    successor = EmbeddedPostgres(tmp_path / "postgres", password="same")
+    successor.prepare()
     ended = not is_running(orphan)
     proceed(orphan)
 
     assert ended
-    with EmbeddedPostgres(tmp_path / "postgres", password="same") as postgres:
-        assert ask(postgres.superuser_url, "SELECT 1") == 1
+    with successor:
+        assert ask(successor.superuser_url, "SELECT 1") == 1
 
 
 def test_preparing_twice_changes_nothing(

@@ -91,6 +91,19 @@ async def test_a_draft_is_posted_by_one_of_many_who_try(company: Company) -> Non
         await post(company, new_id())
 
 
+async def test_an_entry_is_found_while_it_is_being_posted(company: Company) -> None:
+    drafts = [
+        await company.write(debit("6000", "1"), credit("1000", "1"), post=False) for _ in range(20)
+    ]
+
+    outcomes = await asyncio.gather(
+        *(work for draft in drafts for work in (post(company, draft.id), company.entry(draft.id))),
+        *(company.entry(draft.id) for draft in drafts),
+    )
+
+    assert {entry.id for entry in outcomes} == {draft.id for draft in drafts}
+
+
 async def test_an_unbalanced_entry_is_refused_with_both_sums(company: Company) -> None:
     for must_count in (True, False):
         with pytest.raises(UnbalancedEntry) as refused:

@@ -3,9 +3,12 @@ import asyncio
 import orjson
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.rpc.code_pb2 import Code
 
 from common.errors import BrokenRule, InvalidRequest, NotFound, Unauthenticated, Unavailable
+from common.status import Status, error_from
 from erp.sales.v1 import sales_pb2, sales_service_pb2
+from gateway.problems import problem_of
 
 ID = "01890000-0000-7000-8000-000000000001"
 OTHER_ID = "01890000-0000-7000-8000-000000000002"
@@ -170,6 +173,15 @@ async def test_each_kind_of_error_has_its_status(client, sales, error, status, r
     assert ("www-authenticate" in response.headers) == (status == 401)
 
 
+def test_what_is_our_own_fault_keeps_its_text_to_itself():
+    secret = error_from(Status(code=Code.INTERNAL, message="secret at 10.0.0.1"))
+
+    problem = problem_of(secret, "/here")
+
+    assert (problem["status"], problem["reason"]) == (500, "INTERNAL")
+    assert "secret" not in str(problem)
+
+
 async def test_what_validation_finds_points_into_the_body(client, sales):
     response = await client.post("/api/v1/orders", json={**ORDER, "lines": [{"product_id": "x"}]})
 
@@ -195,15 +207,18 @@ async def test_without_a_credential_a_route_is_401_and_an_unknown_path_404(clien
     known = await client.get(f"/api/v1/orders/{ID}")
     wrong_method = await client.put(f"/api/v1/orders/{ID}")
     unknown = await client.get("/api/v1/nonsense")
+    nameless = await client.get("/api/v1/orders/")
 
-    assert [r.status_code for r in (known, wrong_method, unknown)] == [401, 401, 404]
+    answers = (known, wrong_method, unknown, nameless)
+    assert [answer.status_code for answer in answers] == [401, 401, 404, 404]
     assert known.headers["www-authenticate"] == "Bearer"
 
 
 async def test_a_permission_that_is_missing_is_named(client, sales):
     client.headers["authorization"] = "Bearer sales.orders.read"
 
-    response = await client.post("/api/v1/orders", json=ORDER)
+    # Wrong as it is, the body is not looked at: the gateway has refused before.
+    response = await client.post("/api/v1/orders", json={"nonsense": 1})
 
     assert response.status_code == 403
     assert response.json()["permission"] == "sales.orders.write"

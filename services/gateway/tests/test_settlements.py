@@ -65,6 +65,13 @@ async def test_an_event_of_an_earlier_command_is_not_taken_for_this_ones(client,
     assert response.json()["reservation_state"] == "reserved"
 
 
+async def test_what_was_heard_before_is_not_heard_again(feed):
+    feed.ring(SETTLED, ID)
+    since = asyncio.get_running_loop().time()
+
+    assert await feed.heard(SETTLED, ID, since, 0.01) == since
+
+
 @pytest.mark.parametrize("read", [lambda _: PENDING, "fails"])
 async def test_when_time_is_up_the_answer_is_202_with_the_state_so_far(client, sales, read):
     def fail(_):

@@ -1,6 +1,8 @@
 """A migrated database, a company that keeps stock in it, and a look at the books afterwards."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
@@ -18,30 +20,32 @@ def urls(servers: TestServers) -> ServiceDatabase:
     return servers.database("inventory")
 
 
-def open_database(urls: ServiceDatabase) -> Database:
-    """The database as a process of the service opens it."""
-    return Database(
+@asynccontextmanager
+async def opened(urls: ServiceDatabase) -> AsyncIterator[Database]:
+    """The database as a process of the service has it open, with connections that are ready."""
+    database = Database(
         urls.app,
         urls.system,
         system_reasons=SYSTEM_REASONS | {event_log.SYSTEM_REASON},
         write_events=outbox.write_events("inventory"),
     )
+    await asyncio.gather(*(database.ping() for _ in range(4)))
+    yield database
+    await database.close()
 
 
 @pytest.fixture(scope="session")
 async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     """One process's database."""
-    opened = open_database(urls)
-    yield opened
-    await opened.close()
+    async with opened(urls) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")
 async def other_database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     """Another process's database."""
-    opened = open_database(urls)
-    yield opened
-    await opened.close()
+    async with opened(urls) as database:
+        yield database
 
 
 def deadlocks_of(urls: ServiceDatabase) -> object:
@@ -70,3 +74,9 @@ async def stranger(database: Database, urls: ServiceDatabase) -> Stockroom:
     stockroom = Stockroom(database, urls.operator, ids.new())
     await stockroom.open()
     return stockroom
+
+
+@pytest.fixture
+def desks(inventory: Stockroom, database: Database, other_database: Database) -> list[Stockroom]:
+    """The same company at four servers, none of which knows what the others are doing."""
+    return [inventory.elsewhere(one) for one in (database, other_database) * 2]

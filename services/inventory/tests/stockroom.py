@@ -53,9 +53,7 @@ class Stockroom:
         return as_user(self.tenant_id)
 
     async def open(self, currency: str = "EUR") -> None:
-        created = TenantCreated(
-            tenant_id=str(self.tenant_id), name="Acme", currency_code=currency
-        )
+        created = TenantCreated(tenant_id=str(self.tenant_id), name="Acme", currency_code=currency)
         await self.hear(created)
         self.warehouse_id = (await self.add_warehouse("MAIN")).id
 
@@ -151,9 +149,7 @@ class Stockroom:
 
     async def reservation(self, reservation_id: str) -> pb.Reservation:
         with self.me():
-            return await self.rpc.GetReservation(
-                api.GetReservationRequest(id=reservation_id), None
-            )
+            return await self.rpc.GetReservation(api.GetReservationRequest(id=reservation_id), None)
 
     async def reservation_of(self, order_id: str) -> pb.Reservation:
         with self.me():
@@ -180,9 +176,7 @@ class Stockroom:
 
     # What other services say.
 
-    async def hold_for_order(
-        self, order_id: str, goods: Goods, ttl: int = 60
-    ) -> pb.Reservation:
+    async def hold_for_order(self, order_id: str, goods: Goods, ttl: int = 60) -> pb.Reservation:
         request = api.ReserveForOrderRequest(
             order_id=order_id,
             warehouse_id=self.warehouse_id,
@@ -197,9 +191,7 @@ class Stockroom:
             order_id=order_id,
             warehouse_id=self.warehouse_id,
             lines=[
-                sales.ConfirmedLine(
-                    product_id=self.products[sku], sku=sku, quantity=str(quantity)
-                )
+                sales.ConfirmedLine(product_id=self.products[sku], sku=sku, quantity=str(quantity))
                 for sku, quantity in goods.items()
             ],
         )
@@ -265,6 +257,14 @@ class Stockroom:
         )
         return [kind.FromString(bytes(row[0])) for row in rows]
 
+    def somebody_waits(self) -> bool:
+        """Whether a transaction waits for a lock just now."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return rows_of(self.operator, query) != [(0,)]
+
     def states_told(self, order_id: str) -> list[str]:
         """The events about an order's reservation, by name."""
         rows = rows_of(
@@ -282,9 +282,7 @@ class Stockroom:
 
     async def violations(self) -> list[str]:
         with self.me():
-            response = await self.auditor.CheckInvariants(
-                audit_pb2.CheckInvariantsRequest(), None
-            )
+            response = await self.auditor.CheckInvariants(audit_pb2.CheckInvariantsRequest(), None)
         return [f"{one.rule}: {one.detail} {list(one.ids)}" for one in response.violations]
 
     def _lines(self, lines: Sequence[tuple[str, object]]) -> list[api.StockLine]:

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from common.database import Database
+from common.subscriptions import Heard
 from erp.inventory.v1.events_pb2 import StockBackordered, StockReserved
 from inventory import backorders
+from inventory.reserving import ReserveStock, reserve
 from inventory.tests.stockroom import Stockroom, new_id, state_of
 
 
@@ -133,6 +135,18 @@ async def test_a_cancelled_order_waits_no_more(inventory: Stockroom) -> None:
     assert inventory.states_told(first) == ["StockBackordered", "StockReleased"]
 
 
+async def test_orders_cancelled_together_do_not_serve_each_other(inventory: Stockroom) -> None:
+    await inventory.receive("OAK-TABLE", 5)
+    held, waiting = new_id(), new_id()
+    await inventory.confirm(held, {"OAK-TABLE": 5})
+    await inventory.confirm(waiting, {"OAK-TABLE": 5})
+
+    await inventory.cancel(held, waiting)
+
+    assert await states(inventory, [held, waiting]) == ["released", "released"]
+    assert await inventory.level("OAK-TABLE") == ("5", "0")
+
+
 async def test_more_waiting_orders_than_one_transaction_tries_are_filled_in_turn(
     inventory: Stockroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,11 +165,10 @@ async def test_more_waiting_orders_than_one_transaction_tries_are_filled_in_turn
 
 
 async def test_no_waiting_order_is_missed_while_goods_come_in(
-    inventory: Stockroom, other_database: Database
+    inventory: Stockroom, desks: list[Stockroom]
 ) -> None:
     await inventory.add_product("OAK-TABLE")
     await inventory.add_product("OAK-CHAIR")
-    desk = inventory.elsewhere(other_database)
     orders = [new_id() for _ in range(40)]
     goods = [{"OAK-TABLE": 1, "OAK-CHAIR": 1}, {"OAK-CHAIR": 1}, {"OAK-TABLE": 1}]
 
@@ -163,11 +176,29 @@ async def test_no_waiting_order_is_missed_while_goods_come_in(
         for number, order in enumerate(orders):
             await inventory.hear(inventory.confirmed(order, goods[number % 3]))
 
-    async def restock(sku: str) -> None:
+    async def restock(desk: Stockroom, sku: str) -> None:
         for _ in range(27):
             await desk.receive(sku, 1)
 
-    await asyncio.gather(sell(), restock("OAK-TABLE"), restock("OAK-CHAIR"))
+    await asyncio.gather(sell(), restock(desks[1], "OAK-TABLE"), restock(desks[3], "OAK-CHAIR"))
     await inventory.try_untried()
 
     assert await states(inventory, orders) == ["held"] * 40
+
+
+async def test_the_first_goods_ever_find_an_order_that_begins_to_wait_just_now(
+    inventory: Stockroom, desks: list[Stockroom], database: Database
+) -> None:
+    await inventory.add_product("OAK-TABLE")
+    order_id = new_id()
+    heard = Heard(inventory.confirmed(order_id, {"OAK-TABLE": 1}), "request", 1)
+
+    with inventory.me():
+        async with database.tenant_transaction() as tx:
+            await reserve(tx, [ReserveStock.on_confirmation(heard)])
+            receiving = asyncio.create_task(desks[1].receive("OAK-TABLE", 1))
+            while not (receiving.done() or inventory.somebody_waits()):
+                await asyncio.sleep(0.01)
+    await receiving
+
+    assert await states(inventory, [order_id]) == ["held"]

@@ -48,6 +48,18 @@ def test_a_level_beyond_counting_or_booking_is_refused() -> None:
         dear.add(MILLIONTH, 1)
 
 
+def test_lines_of_one_product_are_held_together_or_not_at_all() -> None:
+    one, two = level(on_hand=Decimal(10)), level(on_hand=Decimal(1))
+    levels = Levels([one, two], {})
+    wanted = [(two, 1), (one, 6), (one, 5)]
+
+    with pytest.raises(InsufficientStock) as refused:
+        levels.hold([Units(each.key, Decimal(quantity)) for each, quantity in wanted])
+
+    assert refused.value.requested == 11
+    assert levels.changed() == []
+
+
 def test_shortages_serve_earlier_lines_first() -> None:
     one = level(on_hand=Decimal(10))
     levels = Levels([one], {})

@@ -30,7 +30,9 @@ async def test_received_goods_are_on_hand_at_their_cost(inventory: Stockroom) ->
     assert (moved.source.kind, moved.source.id) == ("receipt", receipt.id)
     [told] = inventory.events(StockReceived)
     assert (told.receipt_id, told.number, told.cost.amount) == (
-        receipt.id, receipt.number, "7000.00",
+        receipt.id,
+        receipt.number,
+        "7000.00",
     )
     with inventory.me():
         request = api.GetStockReceiptRequest(id=receipt.id)

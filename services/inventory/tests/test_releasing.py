@@ -1,13 +1,15 @@
 """How promises end without a shipment."""
 
 import asyncio
+from functools import partial
+from uuid import UUID
 
 import pytest
 
-from common.database import Database
 from common.errors import NotFound
 from erp.inventory.v1.events_pb2 import StockReleased
 from inventory.errors import ReservationBelongsToOrder, ReservationNotHeld
+from inventory.releasing import expire
 from inventory.tests.stockroom import Stockroom, new_id, reason_of, state_of
 
 
@@ -79,19 +81,28 @@ async def test_a_hold_ends_by_itself(inventory: Stockroom) -> None:
     assert told.expired
 
 
-async def test_many_workers_end_a_hold_once(
-    inventory: Stockroom, other_database: Database
-) -> None:
+async def test_many_workers_end_a_hold_once(inventory: Stockroom, desks: list[Stockroom]) -> None:
     await inventory.receive("OAK-TABLE", 20)
     held = [await inventory.reserve({"OAK-TABLE": 1}, ttl=60) for _ in range(20)]
     for one in held:
         inventory.pass_time_of(one.id)
-    other = inventory.elsewhere(other_database)
 
-    await asyncio.gather(*(desk.look_at_the_clock() for desk in [inventory, other] * 3))
+    await asyncio.gather(*(desk.look_at_the_clock() for desk in desks))
 
     assert await inventory.level("OAK-TABLE") == ("20", "0")
     assert len(inventory.events(StockReleased)) == 20
+
+
+async def test_a_hold_that_became_lasting_meanwhile_does_not_end(inventory: Stockroom) -> None:
+    await inventory.receive("OAK-TABLE", 5)
+    order_id = new_id()
+    held = await inventory.hold_for_order(order_id, {"OAK-TABLE": 5})
+    await inventory.confirm(order_id, {"OAK-TABLE": 5})
+
+    with inventory.me():
+        await inventory.database.run(partial(expire, reservation_ids=[UUID(held.id)]))
+
+    assert state_of(await inventory.reservation(held.id)) == "held"
 
 
 async def test_an_expired_hold_is_neither_released_nor_shipped(inventory: Stockroom) -> None:

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from common.database import Database
 from common.errors import NotFound
 from erp.inventory.v1 import inventory_service_pb2 as api
 from erp.inventory.v1.events_pb2 import StockReserved
@@ -129,25 +128,27 @@ async def test_a_refused_reference_can_be_tried_again(inventory: Stockroom) -> N
     assert state_of(await inventory.reserve({"OAK-TABLE": 2}, reference="cart-1")) == "held"
 
 
-async def test_one_reference_in_two_processes_is_one_reservation(
-    inventory: Stockroom, other_database: Database
+async def test_one_reference_at_several_servers_is_one_reservation(
+    inventory: Stockroom, desks: list[Stockroom]
 ) -> None:
-    await inventory.receive("OAK-TABLE", 100)
-    await inventory.receive("OAK-CHAIR", 100)
-    other = inventory.elsewhere(other_database)
+    goods = ["OAK-TABLE", "OAK-CHAIR", "OAK-SHELF", "OAK-BED"]
+    for sku in goods:
+        await inventory.receive(sku, 100)
     references = [f"cart-{number}" for number in range(20)]
 
     made = await asyncio.gather(
-        *(inventory.reserve({"OAK-TABLE": 1}, reference=name) for name in references),
-        *(other.reserve({"OAK-CHAIR": 1}, reference=name) for name in reversed(references)),
-        *(inventory.reserve({"OAK-TABLE": 1}, reference=name) for name in references),
+        *(
+            desk.reserve({sku: 1}, reference=name)
+            for desk, sku in zip(desks, goods, strict=True)
+            for name in (references if sku in goods[:2] else references[::-1]) * 2
+        )
     )
 
     by_name: dict[str, set[str]] = {}
     for reservation in made:
         by_name.setdefault(reservation.reference, set()).add(reservation.id)
     assert [len(by_name[name]) for name in references] == [1] * 20
-    held = [await inventory.level(sku) for sku in ("OAK-TABLE", "OAK-CHAIR")]
+    held = [await inventory.level(sku) for sku in goods]
     assert sum(int(reserved) for _, reserved in held) == 20
 
 
@@ -161,28 +162,24 @@ async def test_ten_buyers_of_ten_take_all_hundred(inventory: Stockroom) -> None:
 
 
 async def test_the_last_unit_goes_to_one_buyer_only(
-    inventory: Stockroom, other_database: Database
+    inventory: Stockroom, desks: list[Stockroom]
 ) -> None:
     await inventory.receive("OAK-TABLE", 1)
-    other = inventory.elsewhere(other_database)
 
     outcomes = await asyncio.gather(
-        inventory.reserve({"OAK-TABLE": 1}),
-        other.reserve({"OAK-TABLE": 1}),
-        return_exceptions=True,
+        *(desk.reserve({"OAK-TABLE": 1}) for desk in desks), return_exceptions=True
     )
 
-    assert sorted(map(reason_of, outcomes)) == ["INSUFFICIENT_STOCK", "OK"]
+    assert sorted(map(reason_of, outcomes)) == [*["INSUFFICIENT_STOCK"] * 3, "OK"]
 
 
 async def test_sixty_buyers_of_fifty_units_leave_ten_without(
-    inventory: Stockroom, other_database: Database
+    inventory: Stockroom, desks: list[Stockroom]
 ) -> None:
     await inventory.receive("OAK-TABLE", 50)
-    desks = [inventory, inventory.elsewhere(other_database)]
 
     outcomes = await asyncio.gather(
-        *(desks[number % 2].reserve({"OAK-TABLE": 1}) for number in range(60)),
+        *(desks[number % 4].reserve({"OAK-TABLE": 1}) for number in range(60)),
         return_exceptions=True,
     )
 
@@ -192,16 +189,15 @@ async def test_sixty_buyers_of_fifty_units_leave_ten_without(
 
 
 async def test_overlapping_lines_in_opposite_orders_never_deadlock(
-    inventory: Stockroom, other_database: Database
+    inventory: Stockroom, desks: list[Stockroom]
 ) -> None:
     goods = ["OAK-TABLE", "OAK-CHAIR", "OAK-SHELF", "OAK-BED"]
     for sku in goods:
         await inventory.receive(sku, 120)
-    desks = [inventory, inventory.elsewhere(other_database)]
 
     async def buy(number: int) -> object:
         ordered = goods if number % 2 else goods[::-1]
-        return await desks[number // 2 % 2].reserve(dict.fromkeys(ordered, 1))
+        return await desks[number % 4].reserve(dict.fromkeys(ordered, 1))
 
     await asyncio.gather(*(buy(number) for number in range(120)))
 

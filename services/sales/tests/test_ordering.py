@@ -18,10 +18,12 @@ from common.errors import (
     Unavailable,
 )
 from common.money import Money
+from common.testing import as_user
 from erp.sales.v1 import events_pb2 as events
 from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as messages
 from erp.types.v1 import money_pb2
+from sales.drafting import CreateOrder, create_orders, prepare
 from sales.errors import CurrencyMismatch, OrderNotDraft, ProductArchived
 from sales.tests.selling import Shop, counted_statements, outcomes_of
 
@@ -66,7 +68,7 @@ async def test_a_line_may_name_its_price_and_its_tax(shop: Shop) -> None:
 
 async def test_lines_stay_as_they_are_given(shop: Shop) -> None:
     products = [shop.add_product(f"SKU-{place}") for place in range(50)]
-    given = [(product, str(place + 1)) for place, product in enumerate(products * 2)]
+    given = [(product, str(200 - place)) for place, product in enumerate(products * 2)]
 
     order = await shop.get(await shop.create(*given))
 
@@ -236,6 +238,26 @@ async def test_many_orders_cost_the_statements_of_one(shop: Shop, many: int) -> 
     assert len(creating) == 5
     # Orders, lines, numbers, orders, events.
     assert len(confirming) == 5
+
+
+async def test_a_transaction_that_has_to_be_run_again_confirms_as_the_first_time(
+    shop: Shop,
+) -> None:
+    request = shop.order((shop.add_product(), "1"), confirm=True)
+
+    with as_user(shop.tenant):
+        command = CreateOrder.from_wire(request)
+        prepared = await prepare(shop.neighbours.services(), [command])
+        with pytest.raises(TimeoutError):
+            async with shop.database.tenant_transaction() as tx:
+                await create_orders(tx, prepared)
+                raise TimeoutError
+        async with shop.database.tenant_transaction() as tx:
+            (order,) = await create_orders(tx, prepared)
+
+    assert order.number.endswith("000001")
+    assert len(shop.events(events.OrderConfirmed)) == 1
+    assert await shop.violations() == []
 
 
 async def test_orders_that_refuse_to_wait_are_confirmed_once_their_goods_are_held(

@@ -1,0 +1,56 @@
+"""The auditor finds what is broken, and nothing else."""
+
+import pytest
+
+from common import caller
+from common.testing import rows_of
+from erp.audit.v1 import audit_pb2 as pb
+from inventory.tests.stockroom import Stockroom, new_id
+
+_DAMAGES = {
+    "stock_equals_movements": "UPDATE stock_levels SET on_hand = on_hand + 1",
+    "reserved_equals_held": "UPDATE stock_levels SET reserved = reserved - 1",
+    "reservations_agree_with_their_lines": "UPDATE reservation_lines SET shortage = 1",
+    "documents_move_stock": "DELETE FROM stock_movements",
+    "numbers_without_gap_or_twin": "UPDATE number_series SET last = last + 1",
+    "events_without_gap_or_twin": "DELETE FROM events",
+}
+
+
+@pytest.mark.parametrize(("rule", "damage"), _DAMAGES.items())
+async def test_a_broken_record_is_found(stranger: Stockroom, rule: str, damage: str) -> None:
+    await stranger.receive("OAK-TABLE", 10)
+    await stranger.reserve({"OAK-TABLE": 2})
+    sound = await stranger.violations()
+
+    only = "sequence = 2 AND tenant_id = %s" if "events" in damage else "tenant_id = %s"
+    rows_of(stranger.operator, f"{damage} WHERE {only} RETURNING 1", stranger.tenant_id)
+
+    assert sound == []
+    assert rule in {violation.partition(":")[0] for violation in await stranger.violations()}
+
+
+async def test_confirmed_orders_are_listed_and_mere_holds_are_not(inventory: Stockroom) -> None:
+    await inventory.receive("OAK-TABLE", 10)
+    orders = sorted(new_id() for _ in range(3))
+    for order in orders:
+        await inventory.confirm(order, {"OAK-TABLE": 4})
+    await inventory.hold_for_order(new_id(), {"OAK-TABLE": 1})
+    await inventory.reserve({"OAK-TABLE": 1}, order_id=new_id())
+
+    with inventory.me():
+        listed = await inventory.auditor.ListOrders(pb.ListOrdersRequest(), None)
+        rest = await inventory.auditor.ListOrders(pb.ListOrdersRequest(after_id=orders[0]), None)
+
+    assert list(listed.order_ids) == orders
+    assert list(rest.order_ids) == orders[1:]
+
+
+async def test_positions_and_the_own_head_are_told(inventory: Stockroom) -> None:
+    await inventory.receive("OAK-TABLE", 10)
+
+    with caller.acting_as(caller.service_caller("audit", inventory.tenant_id)):
+        positions = await inventory.auditor.ListPositions(pb.ListPositionsRequest(), None)
+
+    assert positions.head == 2
+    assert list(positions.positions) == []
