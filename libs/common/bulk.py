@@ -27,22 +27,26 @@ Rows = Sequence[Mapping[str, Any]]
 async def insert_rows(tx: Transaction, table: Table, rows: Rows) -> None:
     """Insert rows that all have the same columns; none at all costs nothing."""
     if rows:
-        await tx.execute(_insert(table, tuple(rows[0])), _columns_of(table, rows))
+        await tx.execute(_insert(table, tuple(rows[0])), _bound(table, rows))
 
 
 async def update_rows(tx: Transaction, table: Table, keys: Sequence[str], rows: Rows) -> None:
     """Give the rows named by `keys` the other values; no rows cost nothing."""
     if rows:
-        await tx.execute(_update(table, tuple(keys), tuple(rows[0])), _columns_of(table, rows))
+        await tx.execute(_update(table, tuple(keys), tuple(rows[0])), _bound(table, rows))
 
 
-def _columns_of(table: Table, rows: Rows) -> dict[str, list[Any]]:
-    columns = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        # An array of arrays would have to be rectangular, so words travel joined.
-        columns[_array(name)] = list(map(",".join, values)) if _is_array(table, name) else values
-    return columns
+def columns_of(rows: Rows) -> dict[str, list[Any]]:
+    """The rows as one list a column, to bind as arrays."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _bound(table: Table, rows: Rows) -> dict[str, list[Any]]:
+    # An array of arrays would have to be rectangular, so words travel joined.
+    return {
+        _array(name): [",".join(words) for words in values] if _is_array(table, name) else values
+        for name, values in columns_of(rows).items()
+    }
 
 
 @cache

@@ -139,8 +139,6 @@ class Rpc:
     def _start(self, request: Message, metadata: Metadata, timeout: float | None) -> Any:
         if timeout is None:
             timeout = deadline.remaining(_DEFAULT_SECONDS + _HOP_SECONDS) - _HOP_SECONDS
-        if timeout <= 0:
-            raise DeadlineExceeded(self._service)
         self._turn = (self._turn + 1) % len(self._callables)
         return self._callables[self._turn](
             request, timeout=timeout, metadata=self._metadata(metadata)

@@ -7,9 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from erp.audit.v1 import audit_pb2, audit_pb2_grpc
-from erp.events.v1 import events_pb2, events_pb2_grpc
-from erp.events.v1.events_pb2 import Event, PublishRequest
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
@@ -26,6 +23,9 @@ from common.server import Service, serve
 from common.settings import Settings
 from common.subscriptions import lanes_of
 from common.worker import Duty, EventWorker
+from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.events.v1 import events_pb2, events_pb2_grpc
+from erp.events.v1.events_pb2 import Event, PublishRequest
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]

@@ -220,7 +220,7 @@ class Subscription:
                 exc_info=error,
             )
             if attempts < listening.tries:
-                seconds = listening.backoff_seconds * 2.0 ** (attempts - 1)
+                seconds: float = listening.backoff_seconds * 2.0 ** (attempts - 1)
                 retry_at = datetime.now(UTC) + timedelta(seconds=seconds)
                 await tx.execute(
                     _POSTPONE, {**self._key(), "attempts": attempts, "retry_at": retry_at}

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import Row, exists, insert, select, text
 
 from accounting.books import PostingAccount, currency_of_books, open_books
-from accounting.bulk import insert_rows
 from accounting.chart import TEMPLATE
 from accounting.errors import (
     AccountCodeTaken,
@@ -20,6 +19,7 @@ from accounting.errors import (
 )
 from accounting.tables import account_totals, accounts
 from common import ids
+from common.bulk import insert_rows
 from common.database import Transaction, translating
 from common.errors import NotFound
 from common.pagination import Page

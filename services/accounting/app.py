@@ -5,7 +5,7 @@ from uuid import UUID
 
 import accounting
 from accounting import listeners
-from accounting.audit import AuditorServicer
+from accounting.audit import auditor_of
 from accounting.receiving import ResolveCustomers
 from accounting.servicer import AccountingServicer
 from common import runtime
@@ -30,7 +30,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
     sales = SalesServiceStub(opened.channel("sales", _SALES))
     servicer = AccountingServicer(opened.database, customers_of(sales))
     register = accounting_service_pb2_grpc.add_AccountingServiceServicer_to_server
-    auditor = AuditorServicer(opened.database)
+    auditor = auditor_of(opened.database)
     await opened.serve(stop, Service(_OWN, register, servicer), auditor=auditor)
 
 

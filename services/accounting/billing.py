@@ -8,12 +8,12 @@ from typing import Self
 from uuid import UUID
 
 from accounting.books import Books, open_books
-from accounting.bulk import insert_rows
 from accounting.entries import JournalEntry, Source, lines_between, post_entries, today
 from accounting.errors import OrderAmountsDisagree
 from accounting.invoices import InvoiceLine
 from accounting.tables import invoice_lines, invoices
 from common import ids, numbers, outbox
+from common.bulk import insert_rows
 from common.database import Transaction
 from common.money import Money
 from common.subscriptions import Heard

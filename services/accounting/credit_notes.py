@@ -10,12 +10,12 @@ from sqlalchemy import Row, select, text
 
 from accounting import allocations
 from accounting.books import Books, open_books
-from accounting.bulk import insert_rows
 from accounting.entries import JournalEntry, Source, lines_between, post_entries, today
 from accounting.errors import InvoiceAlreadyCredited, OrderWithoutInvoice
 from accounting.invoices import OpenInvoice, find_of_orders
 from accounting.tables import credit_notes
 from common import ids, numbers, outbox
+from common.bulk import insert_rows
 from common.database import Transaction
 from common.errors import NotFound
 from common.money import Money

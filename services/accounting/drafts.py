@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import delete, text
 
 from accounting.books import PostingAccount
-from accounting.bulk import insert_rows
 from accounting.entries import JournalEntry, Line, Source
 from accounting.tables import entry_draft_lines, entry_drafts
+from common.bulk import insert_rows
 from common.database import Transaction
 
 

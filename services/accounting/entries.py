@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from accounting.books import Books, PostingAccount
-from accounting.bulk import columns_of
 from common import ids, numbers
+from common.bulk import columns_of
 from common.database import Transaction
 from common.money import Money
 from common.wire import enum_value, timestamp

@@ -142,13 +142,6 @@ async def list_invoices(
     return await _with_lines(tx, rows), token
 
 
-async def orders_with_invoices(tx: Transaction, after_id: UUID, limit: int) -> list[UUID]:
-    """Ids of orders that have an invoice, ascending from the one after `after_id`."""
-    query = select(invoices.c.order_id).where(invoices.c.order_id > after_id)
-    rows = await tx.rows(query.order_by(invoices.c.order_id).limit(limit))
-    return [row.order_id for row in rows]
-
-
 def _selected() -> Select[Any]:
     note = (credit_notes.c.tenant_id == invoices.c.tenant_id) & (
         credit_notes.c.invoice_id == invoices.c.id

@@ -10,7 +10,6 @@ from sqlalchemy import func, update
 from accounting import allocations, invoices
 from accounting.allocations import Allocation
 from accounting.books import Books, open_books
-from accounting.bulk import insert_rows
 from accounting.entries import (
     JournalEntry,
     Source,
@@ -32,6 +31,7 @@ from accounting.payments import (
 )
 from accounting.tables import payments
 from common import ids, numbers, outbox
+from common.bulk import insert_rows
 from common.database import Transaction
 from common.errors import DomainError, NotFound
 from common.money import Money, format_minor

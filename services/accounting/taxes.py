@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import Row, func, insert, select, update
 
 from accounting.books import books_not_open, currency_of_books, open_books
-from accounting.bulk import insert_rows
 from accounting.errors import TaxRateCodeTaken
 from accounting.tables import companies, tax_rates
 from common import ids
+from common.bulk import insert_rows
 from common.database import Transaction, translating
 from common.money import format_quantity
 from common.pagination import Page

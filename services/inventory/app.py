@@ -12,7 +12,7 @@ from common.settings import Settings
 from common.worker import Duty
 from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from inventory import backorders, listeners, releasing
-from inventory.audit import AuditorServicer
+from inventory.audit import auditor_of
 from inventory.servicer import InventoryServicer
 
 SYSTEM_REASONS = frozenset({releasing.SYSTEM_REASON, backorders.SYSTEM_REASON})
@@ -26,7 +26,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
         inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server,
         InventoryServicer(opened.database),
     )
-    await opened.serve(stop, service, auditor=AuditorServicer(opened.database))
+    await opened.serve(stop, service, auditor=auditor_of(opened.database))
 
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:

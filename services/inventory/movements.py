@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, select
 
 from common import ids
+from common.bulk import insert_rows
 from common.database import Transaction
 from common.money import format_quantity
 from common.pagination import Page
@@ -19,15 +20,6 @@ from erp.inventory.v1 import inventory_pb2 as pb
 from inventory.companies import Company
 from inventory.levels import Key
 from inventory.tables import stock_movements
-
-_INSERT = text("""
-    INSERT INTO stock_movements (id, product_id, warehouse_id, kind, quantity, value_minor,
-        source_kind, source_id, created_at)
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:product_ids AS uuid[]),
-        CAST(:warehouse_ids AS uuid[]), CAST(:kinds AS text[]), CAST(:quantities AS numeric[]),
-        CAST(:values AS bigint[]), CAST(:source_kinds AS text[]), CAST(:source_ids AS uuid[]),
-        CAST(:created_at AS timestamptz[]))
-""")
 
 
 @dataclass(frozen=True)
@@ -59,6 +51,20 @@ class Movement:
         """A movement that happens now."""
         return cls(ids.new(), key, quantity, value_minor, source, now)
 
+    def row(self) -> dict[str, object]:
+        """The movement as a row of its table."""
+        return {
+            "id": self.id,
+            "product_id": self.key.product_id,
+            "warehouse_id": self.key.warehouse_id,
+            "kind": self.source.movement,
+            "quantity": self.quantity,
+            "value_minor": self.value_minor,
+            "source_kind": self.source.kind,
+            "source_id": self.source.id,
+            "created_at": self.created_at,
+        }
+
     def to_wire(self, company: Company) -> pb.StockMovement:
         """The movement as it travels."""
         return pb.StockMovement(
@@ -85,20 +91,7 @@ class Movement:
 
 async def insert_movements(tx: Transaction, movements: Sequence[Movement]) -> None:
     """Record what moved."""
-    if not movements:
-        return
-    columns = {
-        "ids": [movement.id for movement in movements],
-        "product_ids": [movement.key.product_id for movement in movements],
-        "warehouse_ids": [movement.key.warehouse_id for movement in movements],
-        "kinds": [movement.source.movement for movement in movements],
-        "quantities": [movement.quantity for movement in movements],
-        "values": [movement.value_minor for movement in movements],
-        "source_kinds": [movement.source.kind for movement in movements],
-        "source_ids": [movement.source.id for movement in movements],
-        "created_at": [movement.created_at for movement in movements],
-    }
-    await tx.execute(_INSERT, columns)
+    await insert_rows(tx, stock_movements, [movement.row() for movement in movements])
 
 
 async def list_movements(

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from common import caller, ids, numbers, outbox
+from common.bulk import insert_rows
 from common.database import Transaction
 from common.errors import DomainError, NotFound
 from common.money import Money, times
@@ -26,11 +27,6 @@ from inventory.stock import create_missing, lock_levels, work_among_others, writ
 from inventory.tables import receipts
 
 SERIES = "RC"
-_INSERT = text("""
-    INSERT INTO receipts (id, number, warehouse_id, reference, created_at)
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS text[]), CAST(:places AS uuid[]),
-        CAST(:references AS text[]), CAST(:created_at AS timestamptz[]))
-""")
 
 
 class Incoming(NamedTuple):
@@ -77,6 +73,16 @@ class Receipt:
     created_at: datetime
     company: Company
 
+    def row(self) -> dict[str, object]:
+        """The receipt as a row of its table."""
+        return {
+            "id": self.id,
+            "number": self.number,
+            "warehouse_id": self.warehouse_id,
+            "reference": self.reference,
+            "created_at": self.created_at,
+        }
+
     def to_wire(self) -> pb.StockReceipt:
         """The receipt as it travels."""
         return pb.StockReceipt(
@@ -110,7 +116,9 @@ async def receive(tx: Transaction, commands: Sequence[ReceiveStock]) -> list[Rec
 
     await fill(tx, levels, _risen(outcomes))
     numbered = await _number(tx, outcomes)
-    await _insert(tx, [one for one in numbered if isinstance(one, Receipt)])
+    made = [one for one in numbered if isinstance(one, Receipt)]
+    await insert_rows(tx, receipts, [receipt.row() for receipt in made])
+    await insert_movements(tx, [move for receipt in made for move in receipt.movements])
     await write_levels(tx, levels)
     for receipt, command in zip(numbered, commands, strict=True):
         if isinstance(receipt, Receipt):
@@ -188,17 +196,3 @@ async def _number(
         replace(outcome, number=next(taken)) if isinstance(outcome, Receipt) else outcome
         for outcome in outcomes
     ]
-
-
-async def _insert(tx: Transaction, made: Sequence[Receipt]) -> None:
-    if not made:
-        return
-    columns = {
-        "ids": [receipt.id for receipt in made],
-        "numbers": [receipt.number for receipt in made],
-        "places": [receipt.warehouse_id for receipt in made],
-        "references": [receipt.reference for receipt in made],
-        "created_at": [receipt.created_at for receipt in made],
-    }
-    await tx.execute(_INSERT, columns)
-    await insert_movements(tx, [move for receipt in made for move in receipt.movements])

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, select, text
 
+from common.bulk import update_rows
 from common.database import Transaction
 from common.money import format_quantity
 from common.pagination import Page
@@ -49,16 +50,6 @@ _LOCK = text(
     f"WITH gate AS MATERIALIZED ({_AMONG_OTHERS.text})" + _SELECT.format(gate="gate CROSS JOIN")
 )
 _TRY_LOCK = text(_SELECT.format(gate="") + "SKIP LOCKED")
-_WRITE = text("""
-    UPDATE stock_levels AS level SET on_hand = new.on_hand, reserved = new.reserved,
-        value_minor = new.value_minor, backorders_tried_to = new.backorders_tried_to,
-        version = level.version + 1
-    FROM unnest(CAST(:product_ids AS uuid[]), CAST(:warehouse_ids AS uuid[]),
-        CAST(:on_hand AS numeric[]), CAST(:reserved AS numeric[]), CAST(:value_minor AS bigint[]),
-        CAST(:backorders_tried_to AS uuid[])
-    ) AS new (product_id, warehouse_id, on_hand, reserved, value_minor, backorders_tried_to)
-    WHERE level.product_id = new.product_id AND level.warehouse_id = new.warehouse_id
-""")
 
 
 async def work_alone(tx: Transaction) -> None:
@@ -105,16 +96,19 @@ async def try_lock_more(tx: Transaction, levels: Levels, keys: Collection[Key]) 
 
 async def write_levels(tx: Transaction, levels: Levels) -> None:
     """Store what has changed."""
-    changed = levels.changed()
-    if not changed:
-        return
-    values = {
-        "on_hand": [level.on_hand for level in changed],
-        "reserved": [level.reserved for level in changed],
-        "value_minor": [level.value_minor for level in changed],
-        "backorders_tried_to": [level.backorders_tried_to for level in changed],
-    }
-    await tx.execute(_WRITE, key_columns(level.key for level in changed) | values)
+    rows = [
+        {
+            "product_id": level.key.product_id,
+            "warehouse_id": level.key.warehouse_id,
+            "on_hand": level.on_hand,
+            "reserved": level.reserved,
+            "value_minor": level.value_minor,
+            "backorders_tried_to": level.backorders_tried_to,
+            "version": level.version + 1,
+        }
+        for level in levels.changed()
+    ]
+    await update_rows(tx, stock_levels, ("product_id", "warehouse_id"), rows)
 
 
 async def list_levels(

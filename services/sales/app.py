@@ -18,7 +18,7 @@ from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grp
 from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
 from sales import listeners
-from sales.audit import AuditorServicer
+from sales.audit import auditor_of
 from sales.goods import Billing, Goods, Hold, OtherServices
 from sales.order_desk import OrderDesk
 from sales.servicer import SalesServicer
@@ -35,7 +35,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
     opened = Runtime(NAME, settings)
     servicer = SalesServicer(opened.database, OrderDesk(opened.database, others(opened)))
     register = sales_service_pb2_grpc.add_SalesServiceServicer_to_server
-    auditor = AuditorServicer(opened.database)
+    auditor = auditor_of(opened.database)
     await opened.serve(stop, Service(_OWN, register, servicer), auditor=auditor)
 
 

@@ -1,55 +1,14 @@
 """Whether the promises of sales hold, asked of its tables."""
 
-from typing import Any, NamedTuple
+from common.audit import EVENTS_WITHOUT_GAP, AuditorServicer, Rule, numbers_without_gap
+from common.database import Database
 
-from sqlalchemy import text
-
-from common import ids
-from common.database import Database, Transaction
-from erp.audit.v1 import audit_pb2 as pb
-from erp.audit.v1 import audit_pb2_grpc as rpc
-
-SERVICE = "sales"
-PAGE = 10_000
-
-
-class Rule(NamedTuple):
-    """A promise, and the query that finds what breaks it."""
-
-    name: str
-    # Selects id and detail of each record that breaks the promise, by id.
-    query: str
-
-
-# Each rule is one statement and so sees one moment, however much goes on around it.
 RULES = (
-    Rule(
-        "numbers_without_gap_or_twin",
-        """
-        WITH numbered (series, year, number) AS (
-            SELECT 'C', 0, number FROM customers
-            UNION ALL
-            SELECT 'SO', split_part(number, '-', 2)::int, number FROM orders
-            WHERE number IS NOT NULL
-            UNION ALL
-            SELECT 'SH', split_part(number, '-', 2)::int, number FROM shipments
-        ), used AS (
-            SELECT series, year, count(*) AS count, count(DISTINCT number) AS different,
-                   max(substring(number FROM '[0-9]+$')::bigint) AS greatest
-            FROM numbered GROUP BY series, year
-        )
-        SELECT coalesce(series.series, used.series) || '-' || coalesce(series.year, used.year)
-                   AS id,
-               format('%s taken, %s used, %s different, greatest %s', coalesce(series.last, 0),
-                      coalesce(used.count, 0), coalesce(used.different, 0),
-                      coalesce(used.greatest, 0)) AS detail
-        FROM number_series AS series FULL JOIN used
-            ON used.series = series.series AND used.year = series.year
-        WHERE (coalesce(series.last, 0), coalesce(used.count, 0), coalesce(used.different, 0))
-              <> (coalesce(used.greatest, 0), coalesce(used.greatest, 0),
-                  coalesce(used.greatest, 0))
-        """,
-    ),
+    numbers_without_gap("""
+        SELECT number FROM customers UNION ALL SELECT number FROM shipments
+        UNION ALL SELECT number FROM orders WHERE number IS NOT NULL
+    """),
+    EVENTS_WITHOUT_GAP,
     Rule(
         "confirmed_orders_have_a_number",
         """
@@ -139,76 +98,13 @@ RULES = (
                   OR invoice_state <> 'credited' AND NOT 'credit' = ANY(awaiting))
         """,
     ),
-    Rule(
-        "events_without_gap",
-        """
-        SELECT 'events' AS id, format('head %s, greatest %s, from %s on %s events',
-               coalesce(head.sequence, 0), stored.greatest, stored.least, stored.count) AS detail
-        FROM (SELECT coalesce(max(sequence), 0) AS greatest, coalesce(min(sequence), 1) AS least,
-                     count(*) AS count FROM events) AS stored
-            LEFT JOIN event_heads AS head ON true
-        WHERE coalesce(head.sequence, 0) <> stored.greatest
-           OR stored.count <> stored.greatest - stored.least + 1
-        """,
-    ),
 )
-_BROKEN = "SELECT id, detail FROM ({}) AS broken ORDER BY id LIMIT 100"
-_STATEMENTS = {rule.name: text(_BROKEN.format(rule.query)) for rule in RULES}
-_CONFIRMED = text("""
-    SELECT id FROM orders WHERE number IS NOT NULL AND (:first OR id > CAST(:after AS uuid))
-    ORDER BY id LIMIT :page
-""")
-_POSITIONS = text("""
-    SELECT listener, source, position FROM subscriptions ORDER BY listener, source
-""")
-_HEAD = text("SELECT sequence FROM event_heads")
+# The orders that were ever confirmed.
+_ORDERS = """
+    SELECT id FROM orders WHERE number IS NOT NULL AND id > :after ORDER BY id LIMIT :limit
+"""
 
 
-class AuditorServicer(rpc.AuditorServicer):
-    """Answers for the caller's tenant; changes nothing."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def CheckInvariants(
-        self, request: pb.CheckInvariantsRequest, context: Any
-    ) -> pb.CheckInvariantsResponse:
-        """Checks every rule."""
-        async with self._database.read_transaction() as tx:
-            checked = [await _check(tx, rule) for rule in RULES]
-        return pb.CheckInvariantsResponse(violations=[broken for broken in checked if broken])
-
-    async def ListOrders(
-        self, request: pb.ListOrdersRequest, context: Any
-    ) -> pb.ListOrdersResponse:
-        """Lists the orders that were ever confirmed, by id."""
-        after = ids.parse_optional(request.after_id, "after_id")
-        parameters = {"first": after is None, "after": after, "page": PAGE}
-        async with self._database.read_transaction() as tx:
-            rows = await tx.rows(_CONFIRMED, parameters)
-        return pb.ListOrdersResponse(order_ids=[str(row.id) for row in rows])
-
-    async def ListPositions(
-        self, request: pb.ListPositionsRequest, context: Any
-    ) -> pb.ListPositionsResponse:
-        """Says how far our listeners have come, and how far our own events go."""
-        async with self._database.read_transaction() as tx:
-            rows = await tx.rows(_POSITIONS)
-            head = await tx.scalar(_HEAD)
-        positions = [
-            pb.Position(listener=row.listener, source=row.source, sequence=row.position)
-            for row in rows
-        ]
-        return pb.ListPositionsResponse(positions=positions, head=head or 0)
-
-
-async def _check(tx: Transaction, rule: Rule) -> pb.Violation | None:
-    rows = await tx.rows(_STATEMENTS[rule.name])
-    if not rows:
-        return None
-    return pb.Violation(
-        rule=rule.name,
-        service=SERVICE,
-        ids=[str(row.id) for row in rows],
-        detail=f"{rows[0].id}: {rows[0].detail}",
-    )
+def auditor_of(database: Database) -> AuditorServicer:
+    """Answers for the records of sales."""
+    return AuditorServicer("sales", database, RULES, _ORDERS)

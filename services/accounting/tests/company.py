@@ -225,9 +225,10 @@ class Company:
 
     async def wrongs(self) -> list[audit_pb2.Violation]:
         """What the auditor finds."""
+        auditor = audit.auditor_of(self.database)
         with self.user():
-            async with self.database.read_transaction() as tx:
-                return await audit.violations(tx)
+            check = await auditor.CheckInvariants(audit_pb2.CheckInvariantsRequest(), None)
+        return list(check.violations)
 
     def events(self, kind: type[Message]) -> list[Any]:
         """The events of this kind that the company published, in order."""

@@ -17,7 +17,7 @@ async def test_an_answer_waits_for_its_follow_up_work(client, sales, feed):
     sales.answers["ConfirmOrder"] = lambda _: PENDING
     sales.answers["GetOrder"] = lambda _: DONE
     answer = asyncio.create_task(client.post(CONFIRM, headers=WAIT))
-    while not feed._waiting:
+    while not feed._waiting and not answer.done():
         await asyncio.sleep(0)
 
     feed.ring(SETTLED, ID)

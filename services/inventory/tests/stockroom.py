@@ -21,7 +21,7 @@ from erp.inventory.v1 import inventory_service_pb2 as api
 from erp.sales.v1 import events_pb2 as sales
 from erp.types.v1.money_pb2 import Money
 from inventory import backorders, listeners, releasing
-from inventory.audit import AuditorServicer
+from inventory.audit import auditor_of
 from inventory.servicer import InventoryServicer
 
 Goods = Mapping[str, str | int]
@@ -39,7 +39,7 @@ class Stockroom:
         self.operator = operator
         self.tenant_id = tenant_id
         self.rpc = InventoryServicer(database)
-        self.auditor = AuditorServicer(database)
+        self.auditor = auditor_of(database)
         self.warehouse_id = ""
         self.products: dict[str, str] = {}
 

@@ -12,8 +12,8 @@ _DAMAGES = {
     "reserved_equals_held": "UPDATE stock_levels SET reserved = reserved - 1",
     "reservations_agree_with_their_lines": "UPDATE reservation_lines SET shortage = 1",
     "documents_move_stock": "DELETE FROM stock_movements",
-    "numbers_without_gap_or_twin": "UPDATE number_series SET last = last + 1",
-    "events_without_gap_or_twin": "DELETE FROM events",
+    "numbers_without_gap": "UPDATE number_series SET last = last + 1",
+    "events_without_gap": "DELETE FROM events",
 }
 
 

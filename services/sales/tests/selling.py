@@ -26,7 +26,7 @@ from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as messages
 from erp.types.v1 import money_pb2
 from sales import listeners
-from sales.audit import AuditorServicer
+from sales.audit import auditor_of
 from sales.goods import Billing, Goods, Hold, OtherServices, Product
 from sales.servicer import SalesServicer
 
@@ -175,7 +175,7 @@ class Shop:
 
     async def violations(self) -> list[str]:
         """The promises that do not hold."""
-        auditor = AuditorServicer(self.database)
+        auditor = auditor_of(self.database)
         with as_user(self.tenant):
             answer = await auditor.CheckInvariants(SimpleNamespace(), None)
         return [f"{item.rule}: {item.detail}" for item in answer.violations]
