@@ -46,11 +46,14 @@ bench: protos  ## Measure, and write benchmarks/RESULTS.md
 clean:  ## Remove what was generated and installed; .dev, which holds data, stays
 	@rm -rf .venv libs/erp libs/buf .pytest_cache .mypy_cache .ruff_cache
 
+# Some networks are trusted by the system's certificates only, some systems have none of their own.
+SYNC := $(BIN)/uv sync --quiet --frozen --all-packages --inexact
+
 # uv comes from the package registry into the project's own environment, never into the system's Python.
 .venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@$(BIN)/uv sync --quiet --frozen --all-packages --inexact
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv==0.13.9
+	@$(SYNC) || $(SYNC) --system-certs
 	@touch $@
 
 libs/erp/ready: .venv/ready protos/generate.py $(shell find protos -name '*.proto')

@@ -1,12 +1,10 @@
 """Turns protos/ into the packages libs/erp and libs/buf: `python protos/generate.py`.
 
 Nothing generated is committed. protovalidate ships no .proto file, so the descriptor of
-buf/validate/validate.proto
-is taken from the installed package and handed to protoc, which then needs no registry and no
-network.
+buf/validate/validate.proto is taken from the installed package and handed to protoc, which then
+needs no registry and no network.
 """
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +19,7 @@ LIBS = ROOT.parent / "libs"
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 GOOGLE_APIS = Path(google.protobuf.__file__).parents[2]
 VALIDATE = "buf/validate/validate.proto"
+PACKAGES = ("erp", "buf")
 
 
 def main() -> None:
@@ -53,19 +52,24 @@ def validate_descriptors(scratch: Path) -> FileDescriptorSet:
 
 def generate(validate: Path) -> None:
     """Write libs/erp and libs/buf anew."""
-    for package in ("erp", "buf"):
-        shutil.rmtree(LIBS / package, ignore_errors=True)
-    outputs = [f"--python_out={LIBS}", f"--pyi_out={LIBS}"]
-    run_protoc(f"--descriptor_set_in={validate}", *outputs, VALIDATE)
-    run_protoc(*sources(validate), *outputs, f"--grpc_python_out={LIBS}", *own_protos())
-    # Generated classes have lost the comments that the OpenAPI document is made from.
-    write_image(validate, LIBS / "erp" / "descriptors.binpb")
-    for package in ("erp", "buf"):
-        for folder in [
-            LIBS / package,
-            *(path for path in (LIBS / package).rglob("*") if path.is_dir()),
-        ]:
-            (folder / "__init__.py").touch()
+    with tempfile.TemporaryDirectory(dir=LIBS) as scratch:
+        fresh = Path(scratch)
+        outputs = [f"--python_out={fresh}", f"--pyi_out={fresh}"]
+        run_protoc(f"--descriptor_set_in={validate}", *outputs, VALIDATE)
+        run_protoc(*sources(validate), *outputs, f"--grpc_python_out={fresh}", *own_protos())
+        # Generated classes have lost the comments that the OpenAPI document is made from.
+        write_image(validate, fresh / "erp" / "descriptors.binpb")
+        for package in PACKAGES:
+            replace(fresh / package, LIBS / package)
+
+
+def replace(fresh: Path, old: Path) -> None:
+    """Put a generated package where the old one is, in no time for those who import it."""
+    for folder in (fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+        (folder / "__init__.py").touch()
+    if old.exists():
+        old.rename(fresh.with_name(f"old-{old.name}"))
+    fresh.rename(old)
 
 
 def write_image(validate: Path, image: Path) -> None:

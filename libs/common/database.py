@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from common import caller, deadline
 from common.deadline import DeadlineExceeded
-from common.errors import DomainError, OutcomeUnknown, StatusCode, Unauthenticated, Unavailable
+from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unauthenticated, Unavailable
 
 # No transaction may outlive this, so whoever looks back further sees all that was going on
 # (event_log.Heads).
@@ -315,6 +315,9 @@ def _meaning(original: object, error: Exception) -> Exception:
         return DeadlineExceeded("The database")
     if isinstance(original, psycopg.OperationalError):
         return Unavailable("The database")
+    if isinstance(original, psycopg.DataError) and state is None:
+        # The driver itself refuses text that PostgreSQL cannot store.
+        return InvalidRequest.of("", "must not contain a NUL character")
     return error
 
 

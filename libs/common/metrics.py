@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
 
-from common.settings import Address
+from common.settings import Address, SettingsError
 
 __all__ = ["RpcMetrics", "expose"]
 
@@ -39,6 +39,15 @@ class RpcMetrics:
 
 
 def expose(address: Address | None) -> None:
-    """Answer Prometheus on this address, from a thread of its own, until the process ends."""
-    if address is not None and address.port:
+    """Answer Prometheus on this address, from a thread of its own, until the process ends.
+
+    Raises:
+        SettingsError: the address is taken.
+    """
+    if address is None or not address.port:
+        return
+    try:
         start_http_server(address.port, address.host)
+    except OSError as error:
+        problem = f"KV_ERP_METRICS_BIND: cannot listen on {address} ({error.strerror})."
+        raise SettingsError(problem) from None

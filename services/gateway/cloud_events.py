@@ -28,14 +28,15 @@ def to_cloud_event(event: Event) -> bytes:
         "specversion": "1.0",
         "type": event.type,
         "source": f"/{event.source}",
-        "subject": event.subject,
         "id": event.id,
         "time": write_timestamp(event.time),
         "tenantid": event.tenant_id,
         "sequence": event.sequence,
     }
+    # An attribute without a value is not allowed to be there.
+    if event.subject:
+        envelope["subject"] = event.subject
     if event.request_id:
-        # An attribute without a value is not allowed to be there.
         envelope["requestid"] = event.request_id
     return orjson.dumps(envelope | _data(event))
 

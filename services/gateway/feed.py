@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
@@ -39,7 +40,7 @@ class Feed:
         """Wake those who wait for this event."""
         if event_type not in self._types:
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._forget(now - _REMEMBERED_SECONDS)
         topic = (event_type, subject)
         self._heard[topic] = now
@@ -52,7 +53,7 @@ class Feed:
         """Wait until the event is heard of, unless it has been since then, or the seconds are over.
 
         Returns:
-            When it was last heard of, on the loop's clock, or `since` when it was not.
+            When it was last heard of, on the monotonic clock, or `since` when it was not.
         """
         topic = (event_type, subject)
         if self._heard.get(topic, since) > since:

@@ -1,6 +1,6 @@
 """Waiting, for a client that asked to, until other services have done their part of a command."""
 
-import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,12 +39,11 @@ class Settlements:
         Args:
             settlement: says what to wait for and how to read.
             answer: the resource as the command returned it.
-            started: when the request came, on the loop's clock; the seconds count from there.
+            started: when the request came, on the monotonic clock; the seconds count from there.
             seconds: how long the client would wait.
         """
-        clock = asyncio.get_running_loop().time
         heard, pause = started, _FIRST_LOOK_SECONDS
-        while answer.awaiting and (left := started + seconds - clock()) > 0:
+        while answer.awaiting and (left := started + seconds - time.monotonic()) > 0:
             before, heard = (
                 heard,
                 await self._feed.heard(settlement.event, answer.id, heard, min(left, pause)),

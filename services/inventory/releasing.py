@@ -14,7 +14,7 @@ from common import caller, ids, outbox
 from common.database import Database, TooBusy, Transaction
 from common.errors import DomainError, NotFound
 from erp.inventory.v1.events_pb2 import StockReleased
-from erp.inventory.v1.inventory_service_pb2 import ReleaseReservationRequest
+from erp.inventory.v1.inventory_service_pb2 import ReleaseHoldRequest, ReleaseReservationRequest
 from inventory.backorders import fill, keys_of_waiting
 from inventory.errors import ReservationBelongsToOrder
 from inventory.levels import Key, Levels
@@ -55,32 +55,44 @@ class ReleaseReservation:
     """A promise to let go of."""
 
     id: UUID
+    # What an order held before its confirmation, which then failed; a lasting promise stays.
+    unconfirmed: bool = False
     request_id: str = ""
 
     @classmethod
     def from_wire(cls, request: ReleaseReservationRequest) -> "ReleaseReservation":
-        """Read the request."""
-        return cls(ids.parse(request.id, "id"), caller.current().request_id)
+        """Somebody asks for it."""
+        return cls(ids.parse(request.id, "id"), request_id=caller.current().request_id)
+
+    @classmethod
+    def of_hold(cls, request: ReleaseHoldRequest) -> "ReleaseReservation":
+        """An order was not confirmed after all."""
+        return cls(ids.parse(request.id, "id"), unconfirmed=True)
 
 
 async def release(
     tx: Transaction, commands: Sequence[ReleaseReservation]
 ) -> list[Reservation | DomainError]:
-    """Let go of what direct reservations hold, one after another, each with its own outcome."""
+    """Let go of what is held, one command after another, each with its own outcome."""
     wanted = {command.id for command in commands}
     levels, reservations = await _lock(tx, await find_reservations(tx, wanted))
     outcomes: list[Reservation | DomainError] = []
     freed: list[Reservation] = []
     for command in commands:
         try:
-            reservation = _demand_direct(reservations, command.id)
+            reservation = _demand(reservations, command)
         except DomainError as error:
             outcomes.append(error)
             continue
-        _let_go(levels, reservation, State.RELEASED)
-        outbox.publish(tx, reservation.released(), request_id=command.request_id)
+        if not command.unconfirmed:
+            _let_go(levels, reservation, State.RELEASED)
+            outbox.publish(tx, reservation.released(), request_id=command.request_id)
+            freed.append(reservation)
+        elif reservation.held and reservation.expires_at is not None:
+            # Nobody was told of this hold, so nobody is told of its end.
+            _let_go(levels, reservation, State.RELEASED)
+            freed.append(reservation)
         outcomes.append(reservation.snapshot())
-        freed.append(reservation)
     await _settle(tx, levels, freed)
     return outcomes
 
@@ -184,10 +196,12 @@ async def _settle(tx: Transaction, levels: Levels, freed: Sequence[Reservation])
     await write_levels(tx, levels)
 
 
-def _demand_direct(reservations: dict[UUID, Reservation], reservation_id: UUID) -> Reservation:
-    reservation = reservations.get(reservation_id)
+def _demand(reservations: dict[UUID, Reservation], command: ReleaseReservation) -> Reservation:
+    reservation = reservations.get(command.id)
     if reservation is None:
-        raise NotFound("reservation", reservation_id)
+        raise NotFound("reservation", command.id)
+    if command.unconfirmed:
+        return reservation
     if reservation.origin is Origin.ORDER:
         raise ReservationBelongsToOrder(reservation.id, reservation.order_id)
     reservation.demand_held()

@@ -195,6 +195,10 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         """Lets go of what a reservation holds."""
         return (await self._releasing.run(ReleaseReservation.from_wire(request))).to_wire()
 
+    async def ReleaseHold(self, request: api.ReleaseHoldRequest, context: object) -> pb.Reservation:
+        """Lets go of what ReserveForOrder held, unless the order's confirmation made it lasting."""
+        return (await self._releasing.run(ReleaseReservation.of_hold(request))).to_wire()
+
     async def ShipReservation(
         self, request: api.ShipReservationRequest, context: object
     ) -> pb.Reservation:

@@ -133,6 +133,7 @@ def test_a_worker_knows_its_queues_and_stops_when_told(start):
         (["server", "--workers", "2"], {}, "needs a fixed port"),
         (["migrate"], {}, "KV_ERP_MIGRATION_DATABASE_URL is not set."),
         (["server"], {"KV_ERP_GRPC_BIND": "192.0.2.1:1"}, "cannot listen on 192.0.2.1:1"),
+        (["server"], {"KV_ERP_METRICS_BIND": "192.0.2.1:1"}, "cannot listen on 192.0.2.1:1"),
     ],
 )
 def test_wrong_settings_end_a_process_with_a_sentence(start, arguments, settings, sentence):

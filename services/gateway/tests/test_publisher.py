@@ -1,4 +1,5 @@
 import asyncio
+import time
 from datetime import UTC, datetime
 
 import orjson
@@ -85,7 +86,7 @@ async def test_a_waiter_elsewhere_is_woken_through_redis(redis, tenant):
     while not feed.connected:
         await asyncio.sleep(0)
 
-    since = asyncio.get_running_loop().time()
+    since = time.monotonic()
     waiting = asyncio.create_task(feed.heard(SETTLED, ORDER, since, 5))
     elsewhere = Publisher(redis, Feed({SETTLED}, None))
     with acting_as(service_caller("sales", None)):
@@ -100,12 +101,12 @@ async def test_without_redis_nobody_waits_and_those_in_this_process_are_woken(te
     away = Redis.from_url("redis://127.0.0.1:1", retry=Retry(NoBackoff(), 0))
     feed = Feed({SETTLED}, None)
     publisher = Publisher(away, feed)
-    started = asyncio.get_running_loop().time()
+    started = time.monotonic()
 
     with acting_as(service_caller("sales", None)):
         await publisher.publish([event(tenant)])
 
-    assert asyncio.get_running_loop().time() - started < 0.2
+    assert time.monotonic() - started < 0.2
     assert await feed.heard(SETTLED, ORDER, started, 0) > started
     await away.aclose()
 

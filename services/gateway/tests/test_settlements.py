@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 
@@ -38,11 +39,11 @@ async def test_an_event_that_comes_before_the_answer_is_not_lost(client, sales, 
     sales.answers["GetOrder"] = lambda _: DONE
     feed.connected = True
 
-    started = asyncio.get_running_loop().time()
+    started = time.monotonic()
     response = await client.post(CONFIRM, headers=WAIT)
 
     assert response.json()["awaiting"] == []
-    assert asyncio.get_running_loop().time() - started < 0.4
+    assert time.monotonic() - started < 0.4
 
 
 async def test_a_lost_event_is_noticed_by_looking(client, sales):
@@ -67,7 +68,7 @@ async def test_an_event_of_an_earlier_command_is_not_taken_for_this_ones(client,
 
 async def test_what_was_heard_before_is_not_heard_again(feed):
     feed.ring(SETTLED, ID)
-    since = asyncio.get_running_loop().time()
+    since = time.monotonic()
 
     assert await feed.heard(SETTLED, ID, since, 0.01) == since
 
@@ -107,7 +108,7 @@ async def test_who_does_not_ask_to_wait_is_answered_at_once(client, sales):
 
 async def test_many_wait_and_each_is_woken_by_its_own(feed):
     async def wait(number: int) -> int:
-        since = asyncio.get_running_loop().time()
+        since = time.monotonic()
         return number if await feed.heard(SETTLED, str(number), since, 5) > since else -1
 
     waits = [asyncio.create_task(wait(number)) for number in range(1000)]

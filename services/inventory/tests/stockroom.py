@@ -140,6 +140,12 @@ class Stockroom:
                 api.ReleaseReservationRequest(id=reservation_id), None
             )
 
+    async def release_hold(self, reservation_id: str) -> pb.Reservation:
+        """An order was not confirmed after all."""
+        request = api.ReleaseHoldRequest(id=reservation_id)
+        with self.me():
+            return await self.rpc.ReleaseHold(request, None)
+
     async def ship(self, reservation_id: str, goods: Goods | None = None) -> pb.Reservation:
         request = api.ShipReservationRequest(
             id=reservation_id, lines=self._lines(list((goods or {}).items()))

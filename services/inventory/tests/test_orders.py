@@ -114,6 +114,31 @@ async def test_an_order_that_refuses_backorders_is_told_at_once(inventory: Stock
     assert await inventory.level("OAK-TABLE") == ("5", "0")
 
 
+async def test_what_was_held_for_a_failed_confirmation_is_free_again(inventory: Stockroom) -> None:
+    await inventory.receive("OAK-TABLE", 5)
+    order_id = new_id()
+    held = await inventory.hold_for_order(order_id, {"OAK-TABLE": 5})
+
+    released = await inventory.release_hold(held.id)
+    again = await inventory.release_hold(held.id)
+
+    assert (state_of(released), state_of(again)) == ("released", "released")
+    assert inventory.states_told(order_id) == []
+    assert await inventory.level("OAK-TABLE") == ("5", "0")
+
+
+async def test_a_confirmed_orders_goods_are_no_hold_to_let_go_of(inventory: Stockroom) -> None:
+    await inventory.receive("OAK-TABLE", 5)
+    order_id = new_id()
+    held = await inventory.hold_for_order(order_id, {"OAK-TABLE": 5})
+    await inventory.confirm(order_id, {"OAK-TABLE": 5})
+
+    still = await inventory.release_hold(held.id)
+
+    assert state_of(still) == "held"
+    assert await inventory.level("OAK-TABLE") == ("5", "5")
+
+
 async def test_holding_again_for_the_same_order_extends_the_hold(inventory: Stockroom) -> None:
     await inventory.receive("OAK-TABLE", 5)
     order_id = new_id()
