@@ -7,13 +7,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ops.background import running
-
 from benchmarks import hot_product, orders, startup
 from benchmarks.floor import Floor
 from benchmarks.hot_product import HotProduct
 from benchmarks.orders import CLIENTS, Way
 from benchmarks.startup import Startup
+from ops.background import running
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -42,9 +41,10 @@ def _head() -> str:
     cores = _output("nproc")
     return f"""# What was measured
 
-`make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}, {cores} cores ({cpu}), Python
-{platform.python_version()}. Load generator, services, PostgreSQL and Valkey share these cores; fsync and
-synchronous_commit are on. The floor is pgbench (prepared statements) on the same PostgreSQL, in the same run.
+`make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}, {cores} cores ({cpu}),
+Python {platform.python_version()}. Load generator, services, PostgreSQL and Valkey share these
+cores; fsync and synchronous_commit are on. The floor is pgbench (prepared statements) on the same
+PostgreSQL, in the same run.
 """
 
 
@@ -54,15 +54,16 @@ def _hot(hot: HotProduct) -> str:
     last = hot.loads[-1]
     return f"""## One hot product
 
-{hot_product.RESERVATIONS} reservations of one unit of the same product over gRPC by {hot_product.CLIENTS} clients, in
-{hot_product.ROUNDS} rounds alternating with the floor: lock the row, update it, insert one row, commit.
+{hot_product.RESERVATIONS} reservations of one unit of the same product over gRPC by
+{hot_product.CLIENTS} clients, in {hot_product.ROUNDS} rounds that alternate with the floor, which
+locks the row, updates it, inserts one row and commits.
 
 | | a second | p50 ms | p99 ms |
 |---|---|---|---|
 | floor, by round | {floors} | | |
 | kv-erp, by round | {ours} | {last.p50_ms:.1f} | {last.p99_ms:.1f} |
 
-**{hot.ratio:.2f} × the floor** (medians). Count exact at the end: {"yes" if hot.exact else "NO"}.
+**{hot.ratio:.2f} times the floor** (medians). Exact at the end: {"yes" if hot.exact else "NO"}.
 """
 
 
@@ -70,13 +71,16 @@ def _orders(floor: Floor, ways: list[Way]) -> str:
     rows = "\n".join(_order_row(way, floor) for way in ways)
     return f"""## Orders until settled
 
-Orders of three lines over REST by {CLIENTS} clients; settled means stock reserved, invoice and entry posted, and the
-order knows. The floor is the same job's SQL in one transaction: {floor.per_second:.0f} a second, mean
-{floor.mean_ms:.1f} ms. Latency is that of a call: until the order is settled, or for a batch until all of it is.
+Orders of three lines over REST by {CLIENTS} clients; settled means stock reserved, invoice and
+entry posted, and the order knows. The floor is the same job's SQL in one transaction:
+{floor.per_second:.0f} a second, mean {floor.mean_ms:.1f} ms. Latency is that of a call: until the
+order is settled, or for a batch until all of it is.
 
-| way | orders/s | share of the floor | p50 ms | p99 ms | p99/p50 | round trips/order | statements/order |
+| way | orders/s | of the floor | p50 ms | p99 ms | p99/p50 | round trips | statements |
 |---|---|---|---|---|---|---|---|
 {rows}
+
+Round trips and statements are those of all services for one order.
 """
 
 

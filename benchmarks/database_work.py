@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import psycopg
+
 from ops.background import BackgroundStack
 from ops.urls import with_database
 
 # BEGIN travels together with the tenant and the limits: one round trip, counted at BEGIN.
 _COUNT = """
-    SELECT coalesce(sum(calls) FILTER (WHERE query NOT LIKE 'SET LOCAL%%'), 0)::bigint, coalesce(sum(calls), 0)::bigint
+    SELECT coalesce(sum(calls) FILTER (WHERE query NOT LIKE 'SET LOCAL%%'), 0)::bigint,
+           coalesce(sum(calls), 0)::bigint
     FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid
     WHERE rolname LIKE '%%\\_app' OR rolname LIKE '%%\\_system'
 """

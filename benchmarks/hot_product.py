@@ -5,6 +5,10 @@ import statistics
 from dataclasses import dataclass
 from uuid import UUID
 
+from benchmarks import floor
+from benchmarks.load import Load, measure
+from benchmarks.shop import connect as rest
+from benchmarks.shop import open_shop
 from common.caller import Caller, acting_as
 from common.channel import connect
 from common.identity import Minter
@@ -13,11 +17,6 @@ from erp.inventory.v1 import inventory_service_pb2 as wire
 from erp.inventory.v1 import inventory_service_pb2_grpc as rpc
 from ops.background import BackgroundStack
 from ops.credentials import Credentials
-
-from benchmarks import floor
-from benchmarks.load import Load, measure
-from benchmarks.shop import connect as rest
-from benchmarks.shop import open_shop
 
 CLIENTS = 32
 RESERVATIONS = 6_000

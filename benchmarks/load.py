@@ -25,7 +25,7 @@ class Load:
 
 
 async def measure(clients: int, work: Work, count: int) -> Load:
-    """Let the clients do `count` pieces of work among them, each its next as soon as the last is done.
+    """Let the clients do `count` pieces of work among them, each one after another.
 
     Args:
         clients: how many work at the same time.

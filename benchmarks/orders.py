@@ -5,12 +5,11 @@ import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ops.background import BackgroundStack
-
 from benchmarks import database_work, floor
 from benchmarks.http_client import Connection
 from benchmarks.load import Load, measure
 from benchmarks.shop import Shop, connect, open_shop
+from ops.background import BackgroundStack
 
 CLIENTS = 32
 ORDERS = 3_000

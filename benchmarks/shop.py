@@ -4,9 +4,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from ops.background import BackgroundStack
-
 from benchmarks.http_client import Connection
+from ops.background import BackgroundStack
 
 PLENTY = "100000000"
 

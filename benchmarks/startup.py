@@ -30,7 +30,9 @@ def run(directory: Path) -> Startup:
 
 def _memory(stack: BackgroundStack) -> dict[str, float]:
     processes = stack.state["processes"]
-    return {name: sum(map(_pss_mib, pids)) for name, pids in processes.items() if name != "postgres"}
+    return {
+        name: sum(map(_pss_mib, pids)) for name, pids in processes.items() if name != "postgres"
+    }
 
 
 def _pss_mib(pid: int) -> float:

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from ops.background import BackgroundStack, running
 from shop import Shop, client_of
+
+from ops.background import BackgroundStack, running
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+
 from ops.background import BackgroundStack
 
 PATIENCE_SECONDS = 30

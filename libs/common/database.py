@@ -19,7 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from common import caller, deadline
 from common.deadline import DeadlineExceeded
-from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unauthenticated, Unavailable
+from common.errors import (
+    DomainError,
+    InvalidRequest,
+    OutcomeUnknown,
+    StatusCode,
+    Unauthenticated,
+    Unavailable,
+)
 
 # No transaction may outlive this, so whoever looks back further sees all that was going on
 # (event_log.Heads).

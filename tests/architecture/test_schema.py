@@ -1,6 +1,7 @@
 """What a migrated database itself says about tenant isolation."""
 
 import pytest
+
 from common.testing import TestServers, rows_of
 
 SERVICES = ("inventory", "accounting", "sales", "gateway")
@@ -81,7 +82,9 @@ def test_every_key_begins_with_the_tenant(url: str) -> None:
     assert [row for row in indexes if row[-1] != "tenant_id"] == []
 
 
-def test_the_application_owns_nothing_and_cannot_look_past_row_security(service: str, url: str) -> None:
+def test_the_application_owns_nothing_and_cannot_look_past_row_security(
+    service: str, url: str
+) -> None:
     roles = (f"{service}_app", f"{service}_system")
 
     assert rows_of(url, OWNED, *roles) == []

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+
 from common.errors import DomainError
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,11 @@ def sources() -> Iterator[Path]:
 
 
 ALL = sorted(sources())
-PRODUCT = [path for path in ALL if "tests" not in path.parts and path.parts[len(ROOT.parts)] in ("libs", "services")]
+PRODUCT = [
+    path
+    for path in ALL
+    if "tests" not in path.parts and path.parts[len(ROOT.parts)] in ("libs", "services")
+]
 
 
 def name_of(path: Path) -> str:
@@ -116,7 +121,9 @@ def test_only_settings_read_the_environment(path: Path) -> None:
 
 def inside_transactions(tree: ast.AST) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.AsyncWith) and any("_transaction" in ast.dump(item) for item in node.items):
+        if isinstance(node, ast.AsyncWith) and any(
+            "_transaction" in ast.dump(item) for item in node.items
+        ):
             for inner in node.body:
                 yield from (found for found in ast.walk(inner) if isinstance(found, ast.Call))
 
@@ -153,7 +160,11 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in ROOT.rglob("*.md") if not {".venv", ".dev", ".pytest_cache"} & set(path.parts)],
+    [
+        path
+        for path in ROOT.rglob("*.md")
+        if not {".venv", ".dev", ".pytest_cache"} & set(path.parts)
+    ],
     ids=name_of,
 )
 def test_no_link_is_dead(path: Path) -> None:

@@ -35,7 +35,10 @@ async def test_orders_with_lines_in_opposite_order_never_deadlock(acme: Shop) ->
     products = [await acme.product(warehouse, stock=200) for _ in range(4)]
     lines = [(product, 1) for product in products]
     bodies = [
-        {**acme.order_body(customer, warehouse, *(lines if turn % 2 else lines[::-1])), "confirm": True}
+        {
+            **acme.order_body(customer, warehouse, *(lines if turn % 2 else lines[::-1])),
+            "confirm": True,
+        }
         for turn in range(120)
     ]
 

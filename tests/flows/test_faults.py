@@ -3,15 +3,16 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 import pytest
-from ops.background import BackgroundStack
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from shop import Shop, back, eventually
+
+from ops.background import BackgroundStack
 
 WORKERS = ("inventory-worker", "accounting-worker", "sales-worker")
 SERVERS = ("inventory", "accounting", "sales", "gateway")
@@ -116,10 +117,8 @@ async def repeatedly(action: Callable[[], Awaitable[None]]) -> AsyncIterator[Non
 
 async def flush(stack: BackgroundStack) -> None:
     async with Redis.from_url(stack.state["redis"]) as redis:
-        try:
+        with suppress(RedisError, OSError):
             await redis.flushall()
-        except (RedisError, OSError):
-            pass
 
 
 _turn = iter(range(1_000_000))

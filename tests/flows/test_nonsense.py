@@ -16,13 +16,17 @@ BODIES = [b"", b"[]", b"1", b'"x"', b"null", b"{", b'{"name"', b"\xff\xfe", b'{"
 PATHS = ["/customers/x", f"/customers/{ABSENT}", "/customers/%00", "/customers/..%2f..", "/nothing",
          f"/orders/{ABSENT}:explode", "/customers//", "/customers/" + "x" * 2000]  # fmt: skip
 
+QUERIES = ["page_size=x", "page_size=-1", "page_size=9999999999999", "page_token=!!",
+           "page_token=AAAA", "color=red", "page_size=1&page_size=2", "state=sold"]  # fmt: skip
+
 
 def assert_is_problem(answer: Any) -> dict[str, Any]:
     assert 400 <= answer.status_code < 500, f"{answer.status_code} {answer.text}"
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["status"] == answer.status_code
-    assert problem["title"] and problem["detail"]
+    assert problem["title"]
+    assert problem["detail"]
     return dict(problem)
 
 
@@ -110,7 +114,9 @@ async def test_commands_out_of_order_break_a_rule_and_change_nothing(acme: Shop)
     path, line = f"/orders/{order['id']}", order["lines"][0]["id"]
 
     again = await acme.try_post(f"{path}:confirm", {})
-    too_much = await acme.try_post(f"{path}:ship", {"lines": [{"order_line_id": line, "quantity": "4"}]})
+    too_much = await acme.try_post(
+        f"{path}:ship", {"lines": [{"order_line_id": line, "quantity": "4"}]}
+    )
     stale = await acme.try_post(f"{path}:cancel", {"reason": "x", "version": 999})
     await acme.post(f"{path}:ship", {}, 20)
     late = await acme.try_post(f"{path}:cancel", {"reason": "too late"})
@@ -127,21 +133,27 @@ async def test_paying_more_than_is_due_is_refused(acme: Shop) -> None:
     product = await acme.product(warehouse, stock=1, price="1.00")
     order = await acme.confirmed(acme.order_body(customer, warehouse, (product, 1)))
     allocation = {"invoice_id": order["invoice_id"], "amount": eur("99.00")}
-    body = {"customer_id": customer, "amount": eur("99.00"), "method": "cash", "allocations": [allocation]}
+    body = {
+        "customer_id": customer,
+        "amount": eur("99.00"),
+        "method": "cash",
+        "allocations": [allocation],
+    }
 
     assert assert_is_problem(await acme.try_post("/payments", body))["status"] == 409
     invoice = await acme.get(f"/invoices/{order['invoice_id']}")
     assert invoice["amount_due"] == invoice["gross"]
 
 
-@pytest.mark.parametrize("query", ["page_size=x", "page_size=-1", "page_size=9999999999999", "page_token=!!",
-                                   "page_token=AAAA", "color=red", "page_size=1&page_size=2", "state=sold"])  # fmt: skip
+@pytest.mark.parametrize("query", QUERIES)
 async def test_a_wrong_query_is_refused(acme: Shop, query: str) -> None:
     assert assert_is_problem(await acme.client.get(f"/orders?{query}"))["status"] == 400
 
 
 async def test_a_body_in_another_format_is_refused(acme: Shop) -> None:
-    answer = await acme.client.post("/customers", content=b"name=x", headers={"Content-Type": "text/plain"})
+    answer = await acme.client.post(
+        "/customers", content=b"name=x", headers={"Content-Type": "text/plain"}
+    )
 
     assert assert_is_problem(answer)["status"] == 415
 
@@ -149,7 +161,9 @@ async def test_a_body_in_another_format_is_refused(acme: Shop) -> None:
 async def test_a_body_without_end_is_refused(acme: Shop) -> None:
     headers = {"Content-Type": "application/json"}
 
-    answer = await acme.client.post("/customers", content=b'{"name": "' + b"x" * 5_000_000 + b'"}', headers=headers)
+    answer = await acme.client.post(
+        "/customers", content=b'{"name": "' + b"x" * 5_000_000 + b'"}', headers=headers
+    )
 
     assert assert_is_problem(answer)["status"] == 413
 

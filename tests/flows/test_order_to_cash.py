@@ -21,7 +21,9 @@ async def test_an_order_goes_from_the_customer_to_the_ledger(acme: Shop) -> None
 
     reservation = (await acme.get("/reservations", order_id=order["id"]))["reservations"]
     invoice = (await acme.get("/invoices", order_id=order["id"]))["invoices"]
-    assert [(found["state"], found["lines"][0]["quantity"]) for found in reservation] == [("held", "3")]
+    assert [(found["state"], found["lines"][0]["quantity"]) for found in reservation] == [
+        ("held", "3")
+    ]
     assert [(found["id"], found["state"]) for found in invoice] == [(order["invoice_id"], "posted")]
     assert amounts(invoice[0]) == ("360.00", "68.40", "428.40")
     entry = await acme.get(f"/journal-entries/{invoice[0]['journal_entry_id']}")
@@ -90,6 +92,7 @@ async def test_missing_goods_are_backordered_and_taken_by_arrival(acme: Shop) ->
     assert await acme.level(warehouse, product) == ("5", "0", "5")
 
     await acme.receive(warehouse, product, 3)
+
     async def reserved() -> bool:
         order = await acme.get(f"/orders/{first['id']}")
         return bool(order["reservation_state"] == "reserved")
@@ -163,7 +166,10 @@ def amounts(document: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def sides(entry: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    return {line["account_code"]: (cents(line, "debit"), cents(line, "credit")) for line in entry["lines"]}
+    return {
+        line["account_code"]: (cents(line, "debit"), cents(line, "credit"))
+        for line in entry["lines"]
+    }
 
 
 def cents(line: dict[str, Any], side: str) -> int:

@@ -5,13 +5,14 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from erp.accounting.v1 import accounting_service_pb2
 from erp.audit.v1 import audit_pb2
 from erp.events.v1 import events_pb2
 from erp.gateway.v1 import gateway_service_pb2
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ops.background import BackgroundStack
 
 OWN = {
@@ -63,7 +64,9 @@ async def test_a_direct_call_without_identity_is_refused(
 
 @pytest.mark.parametrize("server", list(OWN))
 @pytest.mark.parametrize("name", ["", "liveness", "readiness", None])
-async def test_health_answers_to_anybody(stack: BackgroundStack, server: str, name: str | None) -> None:
+async def test_health_answers_to_anybody(
+    stack: BackgroundStack, server: str, name: str | None
+) -> None:
     service = OWN[server].full_name if name is None else name
 
     async with grpc.aio.insecure_channel(stack.state["grpc"][server]) as channel:

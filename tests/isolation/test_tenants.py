@@ -7,14 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from shop import Shop, client_of, eur
+
 from erp.accounting.v1 import accounting_service_pb2
 from erp.gateway.v1 import gateway_service_pb2
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
-from google.api import annotations_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from ops.background import BackgroundStack
-from shop import Shop, client_of, eur
 
 SERVICES = (
     inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"],
@@ -185,7 +186,9 @@ async def test_a_page_token_of_another_tenant_opens_nothing(acme: Shop, globex: 
     for _ in range(2):
         await acme.customer()
     token = (await acme.get("/customers", page_size=1))["next_page_token"]
-    seen = {customer["id"] for customer in (await acme.get("/customers", page_size=200))["customers"]}
+    seen = {
+        customer["id"] for customer in (await acme.get("/customers", page_size=200))["customers"]
+    }
 
     answer = await globex.client.get("/customers", params={"page_token": token, "page_size": 200})
 
@@ -212,7 +215,9 @@ async def test_nobody_gets_in_without_a_credential(
     headers = {} if authorization is None else {"Authorization": authorization}
     path = route.path.replace("{id}", "01890000-0000-7000-8000-000000000000")
 
-    async with httpx.AsyncClient(base_url=acme.client.base_url.join("/"), trust_env=False) as nobody:
+    async with httpx.AsyncClient(
+        base_url=acme.client.base_url.join("/"), trust_env=False
+    ) as nobody:
         answer = await nobody.request(route.verb, path, headers=headers, content=b"{}")
 
     assert answer.status_code == 401

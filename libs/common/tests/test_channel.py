@@ -106,7 +106,8 @@ async def test_a_hop_takes_a_little_off_the_deadline(stub, inventory):
         await stub.GetProduct(request(READ))
 
     ((_, left, _),) = inventory.calls
-    assert 1 < left <= 2.98
+    # gRPC rounds up to 10 ms on the wire.
+    assert 1 < left < 3
 
 
 async def test_when_time_is_up_nobody_is_called(stub, inventory):
@@ -178,7 +179,7 @@ async def test_nothing_was_done_where_nobody_listens(free_port, method):
 @asynccontextmanager
 async def fragile_way_to(port):
     """The port of a TCP proxy, and a function that cuts all its connections."""
-    writers = []
+    writers, connections = [], []
 
     async def pump(reader, writer):
         while data := await reader.read(4096):
@@ -186,17 +187,24 @@ async def fragile_way_to(port):
         writer.close()
 
     async def connected(reader, writer):
+        connections.append(asyncio.current_task())
+        writers.append(writer)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-        writers.extend((writer, far_writer))
-        await asyncio.gather(
-            pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True
-        )
+        writers.append(far_writer)
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    def cut():
+        for writer in writers:
+            writer.transport.abort()
 
     proxy = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
-        yield proxy.sockets[0].getsockname()[1], lambda: [it.transport.abort() for it in writers]
+        yield proxy.sockets[0].getsockname()[1], cut
     finally:
         proxy.close()
+        cut()
+        await asyncio.gather(*connections, return_exceptions=True)
+        cut()
 
 
 @pytest.mark.parametrize(("method", "tries"), [(READ, 2), (WRITE, 1)])

@@ -5,9 +5,9 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+
 from common.caller import service_caller
 from common.identity import Minter
-
 from ops.commands.console import dev_directory, failures_as_sentences, running_state
 from ops.credentials import DATABASES, Credentials
 from ops.dev_directory import DevDirectory
