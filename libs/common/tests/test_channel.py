@@ -1,9 +1,11 @@
 import asyncio
+import os
 import socket
-from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
+import psutil
 import pytest
 from grpc import StatusCode
 
@@ -176,35 +178,12 @@ async def test_nothing_was_done_where_nobody_listens(free_port, method):
             await getattr(stub, method)(request(method))
 
 
-@asynccontextmanager
-async def fragile_way_to(port):
-    """The port of a TCP proxy, and a function that cuts all its connections."""
-    writers, connections = [], []
-
-    async def pump(reader, writer):
-        while data := await reader.read(4096):
-            writer.write(data)
-        writer.close()
-
-    async def connected(reader, writer):
-        connections.append(asyncio.current_task())
-        writers.append(writer)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-        writers.append(far_writer)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    def cut():
-        for writer in writers:
-            writer.transport.abort()
-
-    proxy = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        yield proxy.sockets[0].getsockname()[1], cut
-    finally:
-        proxy.close()
-        cut()
-        await asyncio.gather(*connections, return_exceptions=True)
-        cut()
+def cut_connections_to(port):
+    """Break what is connected to a port of this process, as a network does that fails."""
+    for connection in psutil.Process().net_connections("tcp"):
+        if connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED:
+            with socket.socket(fileno=os.dup(connection.fd)) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize(("method", "tries"), [(READ, 2), (WRITE, 1)])
@@ -213,11 +192,10 @@ async def test_a_broken_connection_is_bridged_for_a_read_and_told_for_a_command(
 ):
     async with (
         serving("inventory", service(inventory)) as server,
-        fragile_way_to(server.port) as (port, cut),
-        channel_to(f"127.0.0.1:{port}", "inventory", INVENTORY) as channel,
+        channel_to(f"127.0.0.1:{server.port}", "inventory", INVENTORY) as channel,
     ):
         stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
-        inventory.on_first_call = cut
+        inventory.on_first_call = partial(cut_connections_to, server.port)
 
         with acting_as(ALICE):
             outcome = await asyncio.gather(

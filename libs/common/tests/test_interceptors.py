@@ -126,7 +126,8 @@ async def test_a_handler_knows_caller_deadline_and_trace(inventory, plain):
 
     ((who, until, trace),) = inventory.seen
     assert who == replace(ALICE, actors=("gateway",), request_id="r-7")
-    assert 4 < until - asyncio.get_running_loop().time() <= 5
+    # gRPC rounds up on the wire.
+    assert 4 < until - asyncio.get_running_loop().time() < 5.2
     assert (trace.trace_id, trace.flags) == ("a" * 32, "01")
     assert trace.span_id != "b" * 16
 

@@ -68,6 +68,12 @@ class Client:
     async def health(self, name=""):
         return (await self._health.Check(health_pb2.HealthCheckRequest(service=name))).status
 
+    async def serves(self):
+        try:
+            return await self.health() == SERVING
+        except grpc.aio.AioRpcError:
+            return False
+
     async def call(self):
         with acting_as(service_caller("gateway", None)):
             return await self.publish(pb.PublishRequest())
@@ -196,40 +202,26 @@ async def test_nothing_is_closed_before_the_last_handler_is_done_even_if_its_cli
     async def close():
         closed.append(publisher.finished)
 
-    port = free_port()
-    settings = Settings(grpc_bind=Address("127.0.0.1", port))
-    serve_task = asyncio.create_task(
-        serve(
-            "gateway",
-            settings,
-            stop,
-            [service(publisher)],
-            Verifier(TRUSTED_KEYS, "gateway"),
-            closing=[close],
-        )
+    bind = Address("127.0.0.1", free_port())
+    verifier = Verifier(TRUSTED_KEYS, "gateway")
+    serving = serve(
+        "gateway",
+        Settings(grpc_bind=bind),
+        stop,
+        [service(publisher)],
+        verifier,
+        closing=[close],
     )
-
-    class At:
-        pass
-
-    At.port = port
-    client = await client_of(At)
-
-    async def serves():
-        try:
-            return await client.health() == SERVING
-        except grpc.aio.AioRpcError:
-            return False
-
-    await until(serves)
+    serve_task = asyncio.create_task(serving)
+    client = await client_of(bind)
+    await until(client.serves)
     abandoned = asyncio.create_task(client.call())
     await publisher.entered.wait()
     abandoned.cancel()
     await publisher.client_gone.wait()
 
     stop.request()
-    loop = asyncio.get_running_loop()
-    loop.call_later(0.2, publisher.may_finish.set)
+    asyncio.get_running_loop().call_later(0.2, publisher.may_finish.set)
     await asyncio.wait_for(serve_task, 5)
 
     assert closed == [True]
