@@ -1,5 +1,8 @@
 """Services served in the process of a test, and channels to them."""
 
+import contextlib
+import random
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -13,13 +16,23 @@ from common.rpc_policy import read_policies
 from common.server import Server, Service
 from common.settings import Settings
 
-__all__ = ["MINTERS", "TRUSTED_KEYS", "channel_to", "serving"]
+__all__ = ["MINTERS", "TRUSTED_KEYS", "channel_to", "free_port", "serving"]
 
 MINTERS = {
     name: Minter(name, name.ljust(32).encode())
     for name in ("gateway", "inventory", "accounting", "sales")
 }
+_PORTS = range(20_000, 30_000)
 TRUSTED_KEYS = {name: [minter.public_key()] for name, minter in MINTERS.items()}
+
+
+def free_port() -> int:
+    """A port on which nobody listens, below those that the system gives to connections."""
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("None of a hundred ports is free.")
 
 
 @asynccontextmanager

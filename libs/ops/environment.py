@@ -12,6 +12,7 @@ WITHHELD = {
     "KV_ERP_HTTP_PORT",
     "KV_ERP_DEV_DIR",
     "KV_ERP_TOKEN",
+    "KV_ERP_WORKERS",
     "DATABASE_URL",
     "REDIS_URL",
     "REDIS_HOST",
@@ -55,6 +56,8 @@ class Wiring:
             "KV_ERP_GRPC_BIND": self.address(f"{service}.grpc"),
             "KV_ERP_METRICS_BIND": self.address(f"{service}.metrics"),
         }
+        if workers := self.inherited.get("KV_ERP_WORKERS"):
+            environment["KV_ERP_WORKERS"] = workers
         if service == "gateway":
             environment["KV_ERP_HTTP_BIND"] = self.address("gateway.http")
         return environment

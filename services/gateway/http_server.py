@@ -92,8 +92,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_answering():
             # The client has begun its next request early; this one's answer must still reach it.
             self._start_timer()
-        else:
+        elif self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:
+            # Not even begun: an answer could be taken for that of a request just under way.
+            self.transport.close()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -11,7 +11,7 @@ from common.caller import acting_as, service_caller
 from common.errors import Unavailable
 from common.identity import Verifier
 from common.process import Stop
-from common.rpc_testing import TRUSTED_KEYS, channel_to, serving
+from common.rpc_testing import TRUSTED_KEYS, channel_to, free_port, serving
 from common.server import Server, Service, serve
 from common.settings import Address, Settings, SettingsError
 from erp.events.v1 import events_pb2 as pb
@@ -254,9 +254,3 @@ async def test_a_taken_address_is_told_in_a_sentence(publisher):
         with pytest.raises(SettingsError, match=f"cannot listen on {address}"):
             async with serving("gateway", service(publisher), settings=Settings(grpc_bind=address)):
                 pass
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -40,7 +40,6 @@ async def status_of(reader) -> int:
         (b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000, 431),
         (b"GET /" + b"y" * 100_000, 431),
         (b"GET /" + b"y" * 5, 408),
-        (b"", 408),
         (POST + b"content-length: 5\r\n\r\n{", 408),
         (POST + b"content-length: 5000000\r\n\r\n{", 413),
         (POST + b"content-length: -1\r\n\r\n{", 400),
@@ -55,6 +54,11 @@ async def test_a_connection_that_asks_too_much_is_told_so_and_closed(server, hur
         assert await status_of(reader) == status
         await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof()
+
+
+async def test_a_connection_that_says_nothing_is_closed_without_a_word(server, hurry):
+    async with connection(server) as (reader, _):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
 async def test_the_answer_to_a_refused_body_reaches_a_client_that_goes_on_sending(server):
