@@ -54,8 +54,10 @@ def write_events(source: str) -> WriteEvents:
     """How the service called `source` stores its events."""
 
     async def write(tx: Transaction) -> list[Event]:
-        events = [_event(source, tx, pending) for pending in tx.pending_events]
-        head = await tx.scalar(_WRITE, _columns(tx, events))
+        now = datetime.now(UTC)
+        blank = Event(tenant_id=str(tx.tenant_id), source=source, time=timestamp(now))
+        events = [_event(blank, pending) for pending in tx.pending_events]
+        head = await tx.scalar(_WRITE, _columns(tx, events, now))
         for event, sequence in zip(events, range(head - len(events) + 1, head + 1), strict=True):
             event.sequence = sequence
         return events
@@ -63,24 +65,23 @@ def write_events(source: str) -> WriteEvents:
     return write
 
 
-def _event(source: str, tx: Transaction, pending: PendingEvent) -> Event:
-    return Event(
+def _event(blank: Event, pending: PendingEvent) -> Event:
+    event = Event(
         id=str(ids.new()),
-        tenant_id=str(tx.tenant_id),
-        source=source,
         type=pending.message.DESCRIPTOR.full_name,
         subject=pending.subject,
-        time=timestamp(datetime.now(UTC)),
         data=pending.message.SerializeToString(),
         request_id=pending.request_id,
     )
+    event.MergeFrom(blank)
+    return event
 
 
-def _columns(tx: Transaction, events: list[Event]) -> dict[str, object]:
+def _columns(tx: Transaction, events: list[Event], now: datetime) -> dict[str, object]:
     return {
         "tenant_id": tx.tenant_id,
         "count": len(events),
-        "occurred_at": datetime.now(UTC),
+        "occurred_at": now,
         "ids": [event.id for event in events],
         "types": [event.type for event in events],
         "subjects": [event.subject for event in events],

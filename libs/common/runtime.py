@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
-from redis.asyncio import Redis
 
-from common import event_log, migrations, outbox
+from common import event_log, outbox
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
 from common.database import Database
 from common.doorbell import Doorbell
+from common.duties import Duty
 from common.event_log import EventLogServicer
 from common.identity import minter_of, verifier_of
 from common.process import Stop
@@ -22,7 +22,6 @@ from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
 from common.subscriptions import lanes_of
-from common.worker import Duty, EventWorker
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
@@ -96,6 +95,11 @@ class Runtime:
         duties: Sequence[Duty] = (),
     ) -> None:
         """Apply what the listeners of the wanted queues listen to until told to stop."""
+        # Some 15 MB that servers do not need.
+        from redis.asyncio import Redis  # noqa: PLC0415
+
+        from common.worker import EventWorker  # noqa: PLC0415
+
         lanes = [
             lane
             for lane in lanes_of(listeners)
@@ -131,6 +135,9 @@ class Runtime:
 
 def migrate(service: ModuleType, settings: Settings) -> None:
     """Bring a service's database to the newest schema."""
+    # Alembic is for this command alone.
+    from common import migrations  # noqa: PLC0415
+
     folder = Path(str(service.__file__)).parent / "migrations"
     migrations.migrate(folder, settings.need_secret("migration_database_url"))
 

@@ -1,8 +1,7 @@
 """The process that follows other services' events and does a service's recurring duties."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 
 from common import caller
 from common.database import LONGEST_TRANSACTION_SECONDS, Database
+from common.duties import Duty
 from common.errors import DomainError
 from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse
@@ -36,15 +36,6 @@ class EventLogStub(Protocol):
     def Read(self, request: ReadRequest) -> Awaitable[ReadResponse]: ...  # noqa: D102 (named by gRPC)
 
     def Heads(self, request: HeadsRequest) -> Awaitable[HeadsResponse]: ...  # noqa: D102 (named by gRPC)
-
-
-@dataclass(frozen=True)
-class Duty:
-    """Something a service does again and again, by whichever worker comes first."""
-
-    name: str
-    every_seconds: float
-    work: Callable[[], Awaitable[object]]
 
 
 Key = tuple[str, str, UUID]  # lane, source, tenant

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,7 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from starlette.types import ASGIApp
 
-from common import event_log, migrations, outbox
+import gateway
+from common import event_log, outbox, runtime
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
 from common.database import Database, RingDoorbell
@@ -65,8 +65,7 @@ def open_database(settings: Settings, ring: RingDoorbell | None = None) -> Datab
 
 def migrate(settings: Settings) -> None:
     """Bring the gateway's database to the newest schema."""
-    url = settings.need_secret("migration_database_url")
-    migrations.migrate(Path(__file__).parent / "migrations", url)
+    runtime.migrate(gateway, settings)
 
 
 async def serve(settings: Settings, stop: Stop) -> None:

@@ -5,11 +5,11 @@ from functools import partial
 import inventory
 from common import runtime
 from common.command_line import WorkerOptions
+from common.duties import Duty
 from common.process import Stop
 from common.runtime import Runtime
 from common.server import Service
 from common.settings import Settings
-from common.worker import Duty
 from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from inventory import backorders, listeners, releasing
 from inventory.audit import auditor_of
