@@ -15,6 +15,8 @@ SQL = Path(__file__).with_name("sql")
 _TABLES = SQL / "tables.sql"
 # A buyer takes one unit: lock the row, change it, write down who took it.
 ONE_ROW = SQL / "one_row.sql"
+# What a reservation writes besides: its line, the tenant's next event number, the event.
+RESERVATION = SQL / "reservation.sql"
 # The job of an order: hold stock, take numbers, store order, reservation, invoice, entry, totals.
 # Stock is locked first and in order: inserting lines that refer to it before that deadlocks.
 ORDER = SQL / "order.sql"

@@ -16,6 +16,10 @@ CREATE TABLE invoices (id bigserial PRIMARY KEY, number bigint NOT NULL,
                        order_id bigint UNIQUE REFERENCES orders, due bigint);
 CREATE TABLE entries (id bigserial PRIMARY KEY, invoice_id bigint UNIQUE REFERENCES invoices);
 CREATE TABLE entry_lines (entry_id bigint REFERENCES entries, account int, debit bigint, credit bigint);
+CREATE TABLE heads (tenant int PRIMARY KEY, sequence bigint NOT NULL) WITH (fillfactor = 50);
+CREATE TABLE events (tenant int, sequence bigint, type text, subject bigint, occurred_at timestamptz,
+                     data bytea, PRIMARY KEY (tenant, sequence));
+INSERT INTO heads VALUES (1, 0);
 INSERT INTO stock SELECT n, 1000000000, 0 FROM generate_series(1, 100) n;
 INSERT INTO numbers VALUES ('order', 0), ('invoice', 0);
 INSERT INTO totals SELECT n, 0, 0 FROM generate_series(1, 3) n;
