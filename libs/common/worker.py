@@ -22,7 +22,8 @@ CHANNELS = "events:*"
 POLL_SECONDS = 2.0
 # Without doorbells polling is all there is.
 POLL_SECONDS_WITHOUT_REDIS = 0.25
-LONGEST_GATHERING_SECONDS = 0.02
+GATHERING_SECONDS = 0.006  # an event
+LONGEST_GATHERING_SECONDS = 0.06
 # A skipped stretch without an event of ours is stored once it is this long; until then it is only
 # remembered.
 STORED_SKIP = 1_000
@@ -175,13 +176,11 @@ class EventWorker:
 
     async def _follow(self, key: Key, subscription: Subscription) -> float:
         """Apply until nothing is left; returns the seconds until the next look, 0 for none."""
-        clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             self._rung_again.discard(key)
-            began = clock()
             try:
                 async with self._slots:
-                    seconds, more = await self._step(subscription)
+                    seconds, applied = await self._step(subscription)
             except Moved:
                 subscription.seen = 0
                 return AWAY_SECONDS
@@ -195,15 +194,15 @@ class EventWorker:
                 return 5.0
             if seconds:
                 return seconds
-            if not more and key not in self._rung_again:
-                break
-            if not more:
-                # More came meanwhile: let it gather as long as this batch took, so that batches
-                # grow with the load instead of work for each event.
-                await asyncio.sleep(min(clock() - began, LONGEST_GATHERING_SECONDS))
+            if applied < LARGEST_BATCH:
+                if key not in self._rung_again:
+                    break
+                # More came meanwhile. The more there was this time, the longer it may gather:
+                # under load batches grow, a lone event is not kept waiting.
+                await asyncio.sleep(min(applied * GATHERING_SECONDS, LONGEST_GATHERING_SECONDS))
         return 0.0
 
-    async def _step(self, subscription: Subscription) -> tuple[float, bool]:
+    async def _step(self, subscription: Subscription) -> tuple[float, int]:
         position = (
             subscription.position
             if subscription.position is not None
@@ -214,9 +213,9 @@ class EventWorker:
         response = await self._logs[lane.source].Read(request)
         subscription.seen = response.position
         if not response.events and response.position < position + STORED_SKIP:
-            return 0.0, False
+            return 0.0, 0
         seconds = await subscription.apply(response.events, response.position)
-        return seconds, len(response.events) == LARGEST_BATCH
+        return seconds, len(response.events)
 
     async def _repeat(self, duty: Duty) -> None:
         while True:
