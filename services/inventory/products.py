@@ -22,7 +22,6 @@ from inventory.companies import get_company
 from inventory.errors import ProductArchived, SkuTaken
 from inventory.tables import one_of, products
 
-ACTIVE = "active"
 ARCHIVED = "archived"
 _CHANGEABLE = frozenset({"name", "description", "list_price"})
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import event_log, outbox, subscriptions
+from common import event_log, outbox
 from common.database import Database
 from common.schema import event_tables, number_series, protect
 from common.testing import ServiceDatabase, TestServers
@@ -54,7 +54,7 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
     database = Database(
         scratch.app,
         scratch.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON, subscriptions.SYSTEM_REASON}),
+        system_reasons=frozenset({event_log.SYSTEM_REASON}),
         write_events=outbox.write_events("notes"),
     )
     yield database

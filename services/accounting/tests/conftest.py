@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from accounting.tests.company import Company
-from common import event_log, outbox, subscriptions
+from common import event_log, outbox
 from common.database import Database
 from common.testing import ServiceDatabase, TestServers
 
@@ -24,7 +24,7 @@ async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     opened = Database(
         urls.app,
         urls.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON, subscriptions.SYSTEM_REASON}),
+        system_reasons=frozenset({event_log.SYSTEM_REASON}),
         write_events=outbox.write_events("accounting"),
     )
     yield opened

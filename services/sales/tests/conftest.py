@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from common import event_log, outbox, subscriptions
+from common import event_log, outbox
 from common.database import Database
 from common.testing import ServiceDatabase, TestServers
 from erp.gateway.v1 import events_pb2 as gateway
@@ -24,7 +24,7 @@ async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     database = Database(
         urls.app,
         urls.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON, subscriptions.SYSTEM_REASON}),
+        system_reasons=frozenset({event_log.SYSTEM_REASON}),
         write_events=outbox.write_events("sales"),
     )
     yield database
