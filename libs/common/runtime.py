@@ -96,8 +96,7 @@ class Runtime:
     ) -> None:
         """Apply what the listeners of the wanted queues listen to until told to stop."""
         # Some 15 MB that servers do not need.
-        from redis.asyncio import Redis  # noqa: PLC0415
-
+        from common.redis_clients import Role, open_redis  # noqa: PLC0415
         from common.worker import EventWorker  # noqa: PLC0415
 
         lanes = [
@@ -106,7 +105,7 @@ class Runtime:
             if not options.queues or lane.name in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        redis = Redis.from_url(self.settings.need_secret("redis_url"), socket_connect_timeout=1)
+        redis = open_redis(self.settings, Role.QUEUE)
         worker = EventWorker(self.name, self.database, lanes, logs, redis, duties)
         async with self._ringing(), redis:
             task = asyncio.create_task(worker.run())

@@ -2,109 +2,27 @@
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
+
+from common.variables import (
+    Address,
+    Secret,
+    SettingsError,
+    Variable,
+    address,
+    flag,
+    one_of,
+    redis_server,
+    seconds,
+    whole,
+)
 
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
 
 # Read by the operators' command line, which starts the services in the same environment.
 _NAMES_OF_THE_COMMAND_LINE = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT")
-
-
-class SettingsError(Exception):
-    """The environment cannot be worked with; one sentence a problem."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__(*problems)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "\n".join(self.problems)
-
-
-class Secret:
-    """A text that shows itself only on request, so that it cannot slip into a log."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other.reveal() == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
-class Address(NamedTuple):
-    """Where to listen; port 0 is any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-_LARGEST_PORT = 65535
-_LONGEST_SECONDS = 3600
-
-
-def _address(text: str) -> Address:
-    host, separator, port = text.rpartition(":")
-    if not (separator and host and port.isdecimal() and int(port) <= _LARGEST_PORT):
-        raise ValueError("must be host:port with a port of at most 65535, such as 127.0.0.1:5001")
-    return Address(host, int(port))
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isdecimal() and least <= int(text) <= most):
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(least: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = -1
-        if not least <= seconds <= _LONGEST_SECONDS:
-            raise ValueError(f"must be a number of seconds from {least:g} to 3600")
-        return seconds
-
-    return parse
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text.lower()
-
-    return parse
-
-
-def _flag(text: str) -> bool:
-    return _one_of("0", "1", "false", "true")(text) in ("1", "true")
-
-
-class Variable(NamedTuple):
-    """How a setting is written in the environment."""
-
-    name: str
-    meaning: str
-    parse: Callable[[str], Any] = str
 
 
 _LOOPBACK = Address("127.0.0.1", 0)
@@ -129,18 +47,56 @@ class Settings:
         Variable("KV_ERP_MIGRATION_DATABASE_URL", "The same, as the owner of its tables.", Secret),
     ] = None
     redis_url: Annotated[
-        Secret | None, Variable("REDIS_URL", "Redis for queues and events.", Secret)
+        Secret | None,
+        Variable(
+            "REDIS_URL",
+            "Redis for queues and events, and for every role that has no URL of its own.",
+            redis_server,
+        ),
     ] = None
+    redis_cache_url: Annotated[
+        Secret | None, Variable("REDIS_CACHE_URL", "Redis for the cache and limits.", redis_server)
+    ] = None
+    redis_lock_url: Annotated[
+        Secret | None, Variable("REDIS_LOCK_URL", "Redis for locks.", redis_server)
+    ] = None
+    redis_session_url: Annotated[
+        Secret | None, Variable("REDIS_SESSION_URL", "Redis for sessions.", redis_server)
+    ] = None
+    redis_host: Annotated[
+        str | None, Variable("REDIS_HOST", "Where Redis is, in place of REDIS_URL.")
+    ] = None
+    redis_port: Annotated[
+        int, Variable("REDIS_PORT", "Its port, with REDIS_HOST.", whole(1, 65535))
+    ] = 6379
+    redis_password: Annotated[
+        Secret | None, Variable("REDIS_PASSWORD", "Its password, with REDIS_HOST.", Secret)
+    ] = None
+    redis_db: Annotated[
+        int,
+        Variable("REDIS_DB", "Database for queues and events, with REDIS_HOST.", whole(0, 15)),
+    ] = 0
+    redis_cache_db: Annotated[
+        int,
+        Variable("REDIS_CACHE_DB", "Database for the cache, without its own URL.", whole(0, 15)),
+    ] = 1
+    redis_lock_db: Annotated[
+        int, Variable("REDIS_LOCK_DB", "Database for locks, without its own URL.", whole(0, 15))
+    ] = 2
+    redis_session_db: Annotated[
+        int,
+        Variable("REDIS_SESSION_DB", "Database for sessions, without its own URL.", whole(0, 15)),
+    ] = 3
     grpc_bind: Annotated[
-        Address, Variable("KV_ERP_GRPC_BIND", "Where the service listens for gRPC.", _address)
+        Address, Variable("KV_ERP_GRPC_BIND", "Where the service listens for gRPC.", address)
     ] = _LOOPBACK
     http_bind: Annotated[
-        Address, Variable("KV_ERP_HTTP_BIND", "Where the gateway listens for HTTP.", _address)
+        Address, Variable("KV_ERP_HTTP_BIND", "Where the gateway listens for HTTP.", address)
     ] = _LOOPBACK
     metrics_bind: Annotated[
         Address | None,
         Variable(
-            "KV_ERP_METRICS_BIND", "Where Prometheus reads; absent or port 0: nowhere.", _address
+            "KV_ERP_METRICS_BIND", "Where Prometheus reads; absent or port 0: nowhere.", address
         ),
     ] = None
     inventory_target: Annotated[
@@ -178,41 +134,41 @@ class Settings:
         Variable(
             "KV_ERP_LOG_LEVEL",
             "The least severe lines to write: debug, info, warning or error.",
-            _one_of("debug", "info", "warning", "error"),
+            one_of("debug", "info", "warning", "error"),
         ),
     ] = "info"
     log_format: Annotated[
         str,
         Variable(
-            "KV_ERP_LOG_FORMAT", "json for machines, text for people.", _one_of("json", "text")
+            "KV_ERP_LOG_FORMAT", "json for machines, text for people.", one_of("json", "text")
         ),
     ] = "json"
     database_pool: Annotated[
         int,
-        Variable("KV_ERP_DATABASE_POOL", "Database connections of a process.", _whole(1, 200)),
+        Variable("KV_ERP_DATABASE_POOL", "Database connections of a process.", whole(1, 200)),
     ] = 8
     workers: Annotated[
-        int, Variable("KV_ERP_WORKERS", "Server processes on one port.", _whole(1, 64))
+        int, Variable("KV_ERP_WORKERS", "Server processes on one port.", whole(1, 64))
     ] = 1
     shared_port: Annotated[
-        bool, Variable("KV_ERP_SHARED_PORT", "Set by a server for its worker processes.", _flag)
+        bool, Variable("KV_ERP_SHARED_PORT", "Set by a server for its worker processes.", flag)
     ] = False
     drain_wait_seconds: Annotated[
         float,
         Variable(
             "KV_ERP_DRAIN_WAIT_SECONDS",
             "Between saying not ready and refusing calls, for load balancers to notice.",
-            _seconds(0),
+            seconds(0),
         ),
     ] = 0.0
     shutdown_grace_seconds: Annotated[
         float,
-        Variable("KV_ERP_SHUTDOWN_GRACE_SECONDS", "For running calls to finish.", _seconds(0)),
+        Variable("KV_ERP_SHUTDOWN_GRACE_SECONDS", "For running calls to finish.", seconds(0)),
     ] = 10.0
     request_timeout_seconds: Annotated[
         float,
         Variable(
-            "KV_ERP_REQUEST_TIMEOUT_SECONDS", "For a call that brings no deadline.", _seconds(0.1)
+            "KV_ERP_REQUEST_TIMEOUT_SECONDS", "For a call that brings no deadline.", seconds(0.1)
         ),
     ] = 10.0
 
@@ -279,6 +235,8 @@ def _unknown(environment: Mapping[str, str], known: Sequence[str]) -> Iterator[s
 def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.workers > 1 and settings.grpc_bind.port == 0:
         yield "KV_ERP_WORKERS above 1 needs a fixed port in KV_ERP_GRPC_BIND: they share it."
+    if settings.redis_url and settings.redis_host:
+        yield "REDIS_URL and REDIS_HOST both say where Redis is: set one of them."
     if settings.identity_key and not settings.identity_trusted_keys:
         yield "KV_ERP_IDENTITY_KEY is set without KV_ERP_IDENTITY_TRUSTED_KEYS: nobody could call."
     taken: dict[Address, str] = {}

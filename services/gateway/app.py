@@ -11,8 +11,6 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from starlette.types import ASGIApp
 
 import gateway
@@ -24,6 +22,7 @@ from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
 from common.identity import Minter, minter_of, verifier_of
 from common.process import Stop
+from common.redis_clients import Role, open_redis
 from common.rpc_policy import read_policies
 from common.server import Server, Service
 from common.settings import Settings
@@ -38,7 +37,7 @@ from gateway.feed import Feed
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
-from gateway.publisher import PUBLISH_SECONDS, Publisher
+from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
@@ -98,9 +97,9 @@ class _Gateway:
     @classmethod
     async def open(cls, settings: Settings, opened: AsyncExitStack) -> "_Gateway":
         """Start everything; what `opened` holds afterwards ends in reverse order."""
-        publishing = _redis(settings, opened, timeout_seconds=PUBLISH_SECONDS)
+        publishing = _redis(settings, opened, Role.EVENTS)
         routes = Routes(SERVICES.values())
-        feed = Feed(_settlement_events(routes), _redis(settings, opened))
+        feed = Feed(_settlement_events(routes), _redis(settings, opened, Role.QUEUE))
         publisher = Publisher(publishing, feed)
         doorbell = Doorbell(NAME, publisher.publish)
         database = open_database(settings, doorbell.ring)
@@ -188,16 +187,8 @@ def _connect(target: str, service: str, minter: Minter) -> Channel:
     return connect(target, service, minter, policies)
 
 
-def _redis(
-    settings: Settings, opened: AsyncExitStack, timeout_seconds: float | None = None
-) -> Redis:
-    """A client that gives up at once and never sends a command twice."""
-    redis = Redis.from_url(
-        settings.need_secret("redis_url"),
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds or 1.0,
-        retry=Retry(NoBackoff(), 0),
-    )
+def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
+    redis = open_redis(settings, role)
     opened.push_async_callback(redis.aclose)
     return redis
 

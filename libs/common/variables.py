@@ -1,0 +1,134 @@
+"""How one setting is written in the environment: its name, its type, and what is wrong with it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+__all__ = [
+    "Address",
+    "Secret",
+    "SettingsError",
+    "Variable",
+    "address",
+    "flag",
+    "one_of",
+    "redis_server",
+    "seconds",
+    "whole",
+]
+
+
+class SettingsError(Exception):
+    """The environment cannot be worked with; one sentence a problem."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class Secret:
+    """A text that shows itself only on request, so that it cannot slip into a log."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.reveal() == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Address(NamedTuple):
+    """Where to listen; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+_LARGEST_PORT = 65535
+_LONGEST_SECONDS = 3600
+
+
+def address(text: str) -> Address:
+    """Where to listen, as host:port."""
+    host, separator, port = text.rpartition(":")
+    if not (separator and host and port.isdecimal() and int(port) <= _LARGEST_PORT):
+        raise ValueError("must be host:port with a port of at most 65535, such as 127.0.0.1:5001")
+    return Address(host, int(port))
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not (text.isdecimal() and least <= int(text) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def seconds(least: float) -> Callable[[str], float]:
+    """A time of at least so many seconds and at most an hour."""
+
+    def parse(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1
+        if not least <= seconds <= _LONGEST_SECONDS:
+            raise ValueError(f"must be a number of seconds from {least:g} to 3600")
+        return seconds
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """Whether something is on: 1 or true, 0 or false."""
+    return one_of("0", "1", "false", "true")(text) in ("1", "true")
+
+
+def redis_server(text: str) -> Secret:
+    """A Redis URL: one server, a Sentinel set or a Cluster.
+
+    redis://[user:password@]host:port/db, rediss:// for TLS,
+    redis+sentinel://host:port,host:port/name/db, redis+cluster://host:port,host:port
+    """
+    schemes = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+    parts = urlsplit(text)
+    if parts.scheme not in schemes or not parts.netloc:
+        raise ValueError(f"must be a URL that begins with one of {', '.join(schemes)}")
+    return Secret(text)
+
+
+class Variable(NamedTuple):
+    """How a setting is written in the environment."""
+
+    name: str
+    meaning: str
+    parse: Callable[[str], Any] = str
