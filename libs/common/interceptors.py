@@ -10,7 +10,7 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
-from common import deadline, ids, tracing, validation
+from common import deadline, ids, tracing, trailers, validation
 from common.caller import Caller, become
 from common.errors import DomainError, NotPermitted, StatusCode, Unauthenticated
 from common.identity import Verifier
@@ -102,6 +102,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         request_id = metadata.get("x-request-id") or str(ids.new())
         tracing.follow(metadata.get("traceparent"))
         outcome: Message | Status
+        carried = trailers.collect()
         try:
             caller = self._identify(metadata, request_id)
             become(caller)
@@ -109,6 +110,8 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             _permit(policy, caller)
             validation.check(request)
             outcome = await behaviour(request, context)
+            if carried:
+                context.set_trailing_metadata(tuple(carried.items()))
         except Exception as error:  # noqa: BLE001 (every failure becomes a status here)
             outcome = self._status_of(error, policy, request_id)
         self._record(policy, outcome, request_id, time.perf_counter() - started)

@@ -10,7 +10,7 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import tracing
+from common import tracing, trailers
 from common.caller import Caller, become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
@@ -24,6 +24,11 @@ from gateway.routes import Match, Route, Routes
 from gateway.settlements import Settlements
 
 log = structlog.get_logger()
+
+_HEADER_OF_TRAILER = {
+    trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
+    trailers.CONSISTENCY_TOKEN: b"consistency-token",
+}
 
 
 class Credentials(Protocol):
@@ -116,21 +121,30 @@ class Api:
         started = time.monotonic()
         message = await read_message(route, values, request)
         settlement, seconds = route.policy.settlement, request.wait_seconds
-        answer = await self._call(route, message, request)
+        answer, headers = await self._call(route, message, request)
         if settlement is None or seconds is None:
-            return _success(route, answer)
+            return _success(route, answer, headers)
         if self._settlements.can_follow(settlement):
             answer = await self._settlements.follow(settlement, answer, started, seconds)
         if answer.awaiting:
-            return json_answer(202, route.write(answer))
-        return _success(route, answer, [(b"preference-applied", b"wait=%d" % seconds)])
+            return json_answer(202, route.write(answer), headers)
+        headers.append((b"preference-applied", b"wait=%d" % seconds))
+        return _success(route, answer, headers)
 
-    async def _call(self, route: Route, message: Message, request: HttpRequest) -> Any:
+    async def _call(
+        self, route: Route, message: Message, request: HttpRequest
+    ) -> tuple[Any, list[tuple[bytes, bytes]]]:
+        """The service's answer, and the headers that its trailers become."""
         key = request.idempotency_key
         metadata = (("idempotency-key", key),) if key else ()
-        return await self._rpcs[route.policy.path](
+        answer, carried = await self._rpcs[route.policy.path].with_trailers(
             message, metadata=metadata, timeout=self._timeout_seconds
         )
+        return answer, [
+            (header, carried[name].encode())
+            for name, header in _HEADER_OF_TRAILER.items()
+            if name in carried
+        ]
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:
@@ -158,9 +172,7 @@ def _allow(match: Match) -> str:
     return ", ".join(sorted(methods))
 
 
-def _success(
-    route: Route, answer: Message, headers: list[tuple[bytes, bytes]] | None = None
-) -> Answer:
+def _success(route: Route, answer: Message, headers: list[tuple[bytes, bytes]]) -> Answer:
     if route.success == HTTPStatus.NO_CONTENT:
-        return Answer(HTTPStatus.NO_CONTENT)
-    return json_answer(route.success, route.write(answer), headers or ())
+        return Answer(HTTPStatus.NO_CONTENT, headers)
+    return json_answer(route.success, route.write(answer), headers)
