@@ -2,16 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 import structlog
-from google.protobuf.message import Message
-from sqlalchemy import CursorResult, Executable, Row
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -27,6 +25,19 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
+from common.idempotency import once
+from common.transaction import PendingEvent, Transaction
+
+__all__ = [
+    "LONGEST_TRANSACTION_SECONDS",
+    "Database",
+    "PendingEvent",
+    "TooBusy",
+    "Transaction",
+    "WriteEvents",
+    "constraint_of",
+    "translating",
+]
 
 # No transaction may outlive this, so whoever looks back further sees all that was going on
 # (event_log.Heads).
@@ -40,7 +51,6 @@ _TIMED_OUT = frozenset(
 _ATTEMPTS = 5
 
 Result = TypeVar("Result")
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 log = structlog.get_logger()
 
@@ -52,47 +62,6 @@ class TooBusy(DomainError):
     status = StatusCode.ABORTED
     detail = "Others are changing the same records. Try again."
     retry_after_seconds = 0.2
-
-
-@dataclass(frozen=True)
-class PendingEvent:
-    """An event that becomes real with its transaction."""
-
-    subject: str
-    message: Message
-    request_id: str
-
-
-@dataclass
-class Transaction:
-    """One open transaction. A function that takes it joins it; nobody commits but who opened it."""
-
-    connection: AsyncConnection
-    tenant_id: UUID
-    # Written by outbox.publish; numbered and stored as the transaction's last write.
-    pending_events: list[PendingEvent] = field(default_factory=list)
-
-    async def execute(
-        self, statement: Executable, parameters: Parameters | None = None
-    ) -> CursorResult[Any]:
-        """Run one statement."""
-        return await self.connection.execute(statement, parameters)
-
-    async def rows(
-        self, statement: Executable, parameters: Parameters | None = None
-    ) -> Sequence[Row[Any]]:
-        """All rows of a statement."""
-        return (await self.execute(statement, parameters)).all()
-
-    async def row(
-        self, statement: Executable, parameters: Parameters | None = None
-    ) -> Row[Any] | None:
-        """The only row of a statement, or None."""
-        return (await self.execute(statement, parameters)).one_or_none()
-
-    async def scalar(self, statement: Executable, parameters: Parameters | None = None) -> Any:
-        """The first column of the only row, or None."""
-        return (await self.execute(statement, parameters)).scalar_one_or_none()
 
 
 # Stores a transaction's events; returns what the doorbell rings with after the commit.
@@ -176,11 +145,12 @@ class Database:
         Repeated at most five times, with full jitter, on serialization failures, deadlocks and lock
         timeouts: these
         roll everything back, so `work` may be anything whose only effects are in the transaction.
+        A request that carries an idempotency key has its answer kept in the same transaction.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self.tenant_transaction() as tx:
-                    return await work(tx)
+                    return await once(tx, work)
             except TooBusy:
                 if attempt == _ATTEMPTS:
                     raise

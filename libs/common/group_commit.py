@@ -4,15 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from common import caller
+from common import caller, idempotency
 from common.caller import Caller
 from common.database import Database, Transaction
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, Unavailable
+from common.idempotency import KeyedRequest, each_once
 
 Command = TypeVar("Command")
 Outcome = TypeVar("Outcome")
@@ -27,6 +28,8 @@ Prepare = Callable[[Sequence[Command]], Awaitable[Sequence[Command | DomainError
 class _Member(Generic[Command, Outcome]):
     command: Command
     outcome: asyncio.Future[Outcome]
+    # Under which name its caller will repeat it.
+    request: KeyedRequest | None
 
 
 class GroupCommit(Generic[Command, Outcome]):
@@ -57,6 +60,7 @@ class GroupCommit(Generic[Command, Outcome]):
         read_only: bool = False,
     ) -> None:
         self._transact = database.read if read_only else database.run
+        self._read_only = read_only
         self._decide = decide
         self._prepare = prepare
         self._largest = largest
@@ -72,8 +76,9 @@ class GroupCommit(Generic[Command, Outcome]):
         me = caller.current()
         if me.tenant_id is None:
             raise Unavailable("The tenant")
+        request = None if self._read_only else idempotency.current()
         member: _Member[Command, Outcome] = _Member(
-            command, asyncio.get_running_loop().create_future()
+            command, asyncio.get_running_loop().create_future(), request
         )
         if me.tenant_id in self._waiting:
             self._waiting[me.tenant_id].append(member)
@@ -125,12 +130,17 @@ class GroupCommit(Generic[Command, Outcome]):
             if isinstance(command, DomainError):
                 _settle(member, command)
             else:
-                ready.append(_Member(command, member.outcome))
+                ready.append(replace(member, command=command))
         return ready
 
     async def _commit(self, group: list[_Member[Command, Outcome]]) -> None:
         commands = [member.command for member in group]
-        outcomes = await self._transact(lambda tx: self._decide(tx, commands))
+        requests = [member.request for member in group]
+
+        async def decide(tx: Transaction) -> list[Outcome | Exception]:
+            return await each_once(tx, commands, requests, self._decide)
+
+        outcomes = await self._transact(decide)
         for member, outcome in zip(group, outcomes, strict=True):
             _settle(member, outcome)
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from common.caller import Caller, become
 from common.errors import DomainError, NotPermitted, StatusCode, Unauthenticated
 from common.identity import Verifier
 from common.metrics import RpcMetrics
+from common.repetitions import IDEMPOTENCY_KEY, Repetitions
 from common.rpc_policy import RpcPolicy
 from common.status import DETAILS, Status, to_status, unexpected
 
@@ -39,6 +41,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         policies: Mapping[str, RpcPolicy],
         verifier: Verifier,
         timeout_seconds: float,
+        repetitions: Repetitions | None = None,
     ) -> None:
         """Guard the rpcs of a service.
 
@@ -47,7 +50,9 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             policies: its rpcs by path; no other is served.
             verifier: believes the callers.
             timeout_seconds: time for a call that brings no deadline.
+            repetitions: recognises calls that come again; without it all are new.
         """
+        self._repetitions = repetitions
         self._service = service
         self._policies = policies
         self._verifier = verifier
@@ -109,7 +114,12 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             deadline.start(self._seconds_left(context))
             _permit(policy, caller)
             validation.check(request)
-            outcome = await behaviour(request, context)
+            carry_out = partial(behaviour, request, context)
+            if self._repetitions is None:
+                outcome = await carry_out()
+            else:
+                key = metadata.get(IDEMPOTENCY_KEY)
+                outcome = await self._repetitions.answer(policy, request, key, carry_out)
             if carried:
                 context.set_trailing_metadata(tuple(carried.items()))
         except Exception as error:  # noqa: BLE001 (every failure becomes a status here)

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from common import event_log, outbox
+from common import event_log, kept_answers, outbox, partitions
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
 from common.database import Database
@@ -17,7 +17,9 @@ from common.doorbell import Doorbell
 from common.duties import Duty
 from common.event_log import EventLogServicer
 from common.identity import minter_of, verifier_of
+from common.partitions import keep_partitions
 from common.process import Stop
+from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
@@ -52,7 +54,7 @@ class Runtime:
         self.database = Database(
             settings.need_secret("database_url"),
             settings.need_secret("system_database_url"),
-            system_reasons=system_reasons | {event_log.SYSTEM_REASON},
+            system_reasons=system_reasons | {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON},
             write_events=outbox.write_events(name),
             ring=self._doorbell.ring,
             pool_size=settings.database_pool,
@@ -85,6 +87,7 @@ class Runtime:
                 [*services, *shared],
                 verifier_of(self.settings, self.name),
                 {"database": self.database.ping},
+                Repetitions(self.database),
             )
 
     async def work(
@@ -106,7 +109,8 @@ class Runtime:
         ]
         logs = self._logs(lane.source for lane in lanes)
         redis = open_redis(self.settings, Role.QUEUE)
-        worker = EventWorker(self.name, self.database, lanes, logs, redis, duties)
+        kept = keep_partitions(self.database, {kept_answers.TABLE: kept_answers.KEPT_DAYS})
+        worker = EventWorker(self.name, self.database, lanes, logs, redis, [kept, *duties])
         async with self._ringing(), redis:
             task = asyncio.create_task(worker.run())
             await stop.wait()

@@ -14,6 +14,7 @@ from common.health import Check, Health
 from common.identity import Verifier
 from common.interceptors import Interceptor
 from common.process import Stop
+from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.settings import Settings, SettingsError
 
@@ -42,6 +43,7 @@ async def serve(
     services: Sequence[Service],
     verifier: Verifier,
     checks: Mapping[str, Check] | None = None,
+    repetitions: Repetitions | None = None,
     closing: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until told to stop, then finish what is running, then close what was opened.
@@ -53,9 +55,10 @@ async def serve(
         services: what to serve, besides health.
         verifier: believes the callers.
         checks: what must work for the process to be ready, by name.
+        repetitions: recognises calls that come again.
         closing: called in order once nothing runs any more.
     """
-    server = Server(name, settings, services, verifier, checks or {})
+    server = Server(name, settings, services, verifier, checks or {}, repetitions)
     try:
         await server.start()
         await stop.wait()
@@ -75,12 +78,14 @@ class Server:
         services: Sequence[Service],
         verifier: Verifier,
         checks: Mapping[str, Check],
+        repetitions: Repetitions | None = None,
     ) -> None:
         policies = read_policies(*(service.descriptor for service in services))
         self.port = 0
         self._name = name
         self._settings = settings
-        self._interceptor = Interceptor(name, policies, verifier, settings.request_timeout_seconds)
+        timeout = settings.request_timeout_seconds
+        self._interceptor = Interceptor(name, policies, verifier, timeout, repetitions)
         self._health = Health([service.descriptor.full_name for service in services], checks)
         self._server = grpc.aio.server(interceptors=[self._interceptor], options=_options(settings))
         for service in services:

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -14,11 +15,13 @@ from common import tracing, trailers
 from common.caller import Caller, become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
+from common.repetitions import IDEMPOTENCY_KEY
 from gateway.answers import Answer, error_answer, internal_answer, json_answer
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
 from gateway.http_request import HttpRequest
 from gateway.metrics import HttpMetrics
+from gateway.repeating import until_answered
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
 from gateway.settlements import Settlements
@@ -29,6 +32,7 @@ _HEADER_OF_TRAILER = {
     trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
     trailers.CONSISTENCY_TOKEN: b"consistency-token",
 }
+_REPLAYED = (b"idempotent-replayed", b"true")
 
 
 class Credentials(Protocol):
@@ -125,7 +129,8 @@ class Api:
         if settlement is None or seconds is None:
             return _success(route, answer, headers)
         if self._settlements.can_follow(settlement):
-            answer = await self._settlements.follow(settlement, answer, started, seconds)
+            again = _REPLAYED in headers
+            answer = await self._settlements.follow(settlement, answer, started, seconds, again)
         if answer.awaiting:
             return json_answer(202, route.write(answer), headers)
         headers.append((b"preference-applied", b"wait=%d" % seconds))
@@ -135,16 +140,23 @@ class Api:
         self, route: Route, message: Message, request: HttpRequest
     ) -> tuple[Any, list[tuple[bytes, bytes]]]:
         """The service's answer, and the headers that its trailers become."""
-        key = request.idempotency_key
-        metadata = (("idempotency-key", key),) if key else ()
-        answer, carried = await self._rpcs[route.policy.path].with_trailers(
-            message, metadata=metadata, timeout=self._timeout_seconds
-        )
+        answer, carried = await self._ask(route, message, request.idempotency_key)
         return answer, [
             (header, carried[name].encode())
             for name, header in _HEADER_OF_TRAILER.items()
             if name in carried
         ]
+
+    async def _ask(
+        self, route: Route, message: Message, key: str | None
+    ) -> tuple[Any, dict[str, str]]:
+        rpc, timeout = self._rpcs[route.policy.path], self._timeout_seconds
+        if key is None:
+            return await rpc.with_trailers(message, timeout=timeout)
+        named = ((IDEMPOTENCY_KEY, key),)
+        return await until_answered(
+            partial(rpc.with_trailers, message, metadata=named, timeout=timeout)
+        )
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:

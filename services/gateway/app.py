@@ -23,6 +23,7 @@ from common.event_log import EventLogServicer
 from common.identity import Minter, minter_of, verifier_of
 from common.process import Stop
 from common.redis_clients import Role, open_redis
+from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Server, Service
 from common.settings import Settings
@@ -142,7 +143,8 @@ def _grpc_server(
     # The wait before the end is the gateway's as a whole, not that of each of its servers.
     settings = dataclasses.replace(settings, drain_wait_seconds=0.0)
     verifier = verifier_of(settings, NAME)
-    return Server(NAME, settings, services, verifier, {"database": database.ping})
+    checks = {"database": database.ping}
+    return Server(NAME, settings, services, verifier, checks, Repetitions(database))
 
 
 def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:

@@ -29,10 +29,10 @@ class GatewayServicer(gateway_service_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.ApiToken:
         """Make a token."""
         expires = request.expire_time if request.HasField("expire_time") else None
-        async with self._database.tenant_transaction() as tx:
-            return await api_tokens.create_token(
-                tx, request.name, request.permissions, expires and expires.ToDatetime(UTC)
-            )
+        expires_at = expires and expires.ToDatetime(UTC)
+        return await self._database.run(
+            lambda tx: api_tokens.create_token(tx, request.name, request.permissions, expires_at)
+        )
 
     async def ListApiTokens(
         self, request: gateway_service_pb2.ListApiTokensRequest, context: Any
@@ -48,8 +48,8 @@ class GatewayServicer(gateway_service_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_service_pb2.RevokeApiTokenRequest, context: Any
     ) -> gateway_pb2.ApiToken:
         """Make a token useless."""
-        async with self._database.tenant_transaction() as tx:
-            token = await api_tokens.revoke_token(tx, ids.parse(request.id, "id"))
+        token_id = ids.parse(request.id, "id")
+        token = await self._database.run(lambda tx: api_tokens.revoke_token(tx, token_id))
         self._forget_tokens()
         return token
 

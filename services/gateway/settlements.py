@@ -32,7 +32,7 @@ class Settlements:
         return caller.current().may(self._reads[settlement.read][0].permission)
 
     async def follow(
-        self, settlement: Settlement, answer: Any, started: float, seconds: float
+        self, settlement: Settlement, answer: Any, started: float, seconds: float, again: bool
     ) -> Any:
         """The resource once nothing is awaited any more, or as it is when the seconds are over.
 
@@ -41,7 +41,10 @@ class Settlements:
             answer: the resource as the command returned it.
             started: when the request came, on the monotonic clock; the seconds count from there.
             seconds: how long the client would wait.
+            again: whether the command was carried out before, so that its work may be done by now.
         """
+        if again and answer.awaiting and seconds:
+            answer = await self._read(settlement, answer)
         heard, pause = started, _FIRST_LOOK_SECONDS
         while answer.awaiting and (left := started + seconds - time.monotonic()) > 0:
             before, heard = (

@@ -6,6 +6,7 @@ from typing import Self
 
 from common.errors import DomainError, InvalidField, InvalidRequest
 from common.status import to_status
+from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as rpc
 from sales.drafting import CreateOrder
 from sales.orders import Order
@@ -65,12 +66,20 @@ def _read(order: rpc.CreateOrderRequest) -> CreateOrder | DomainError:
         return error
 
 
-def to_wire(outcomes: Sequence[Order | DomainError]) -> rpc.BatchCreateOrdersResponse:
-    """The answer: what became of each order, in the order of the request."""
-    return rpc.BatchCreateOrdersResponse(results=map(_result, outcomes))
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What became of each order, in the order of the request."""
+
+    # A wire message is the kept answer to an order that was made before.
+    rows: Sequence[Order | pb.Order | DomainError]
+
+    def to_wire(self) -> rpc.BatchCreateOrdersResponse:
+        """The answer."""
+        return rpc.BatchCreateOrdersResponse(results=map(_result, self.rows))
 
 
-def _result(outcome: Order | DomainError) -> rpc.BatchCreateOrdersResult:
+def _result(outcome: Order | pb.Order | DomainError) -> rpc.BatchCreateOrdersResult:
     if isinstance(outcome, DomainError):
         return rpc.BatchCreateOrdersResult(error=to_status(outcome, "sales"))
-    return rpc.BatchCreateOrdersResult(order=outcome.to_wire())
+    order = outcome if isinstance(outcome, pb.Order) else outcome.to_wire()
+    return rpc.BatchCreateOrdersResult(order=order)

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import UUID
 
 import structlog
 
+from common import idempotency
 from common.database import Database, Transaction
 from common.errors import DomainError, OutcomeUnknown
 from common.group_commit import GroupCommit
-from sales.batches import BatchCreateOrders, at_order
+from common.idempotency import AnsweredBefore, IdempotencyKeyReused
+from erp.sales.v1 import sales_pb2 as pb
+from sales.batches import BatchCreateOrders, BatchOutcome, at_order
 from sales.cancelling import CancelOrder, cancel_orders
 from sales.confirming import ConfirmOrder, confirm_orders
 from sales.drafting import CreateOrder, create_orders, prepare
@@ -63,7 +66,7 @@ class OrderDesk:
             return _made(await self._creating.run(replace(command, held=True)))
         except OutcomeUnknown:
             raise
-        except DomainError:
+        except (DomainError, AnsweredBefore):
             # The order does not exist, so nothing else can need what is held for it.
             await self._release([reservation_id])
             raise
@@ -98,7 +101,7 @@ class OrderDesk:
         """
         return await self._cancelling.run(command)
 
-    async def create_batch(self, batch: BatchCreateOrders) -> Sequence[Order | DomainError]:
+    async def create_batch(self, batch: BatchCreateOrders) -> BatchOutcome:
         """Make many orders: each by itself, or all or none.
 
         Raises:
@@ -106,20 +109,28 @@ class OrderDesk:
         """
         if batch.atomic:
             return await self._create_together(_all_right(batch.rows))
-        return await asyncio.gather(*map(self._create_row, batch.rows))
+        rows = enumerate(batch.rows)
+        return BatchOutcome(await asyncio.gather(*(self._create_row(*row) for row in rows)))
 
     async def _prepare(self, commands: Sequence[CreateOrder]) -> list[CreateOrder | DomainError]:
         return await prepare(self._services, commands)
 
-    async def _create_row(self, row: CreateOrder | DomainError) -> Order | DomainError:
+    async def _create_row(
+        self, place: int, row: CreateOrder | DomainError
+    ) -> Order | pb.Order | DomainError:
         if isinstance(row, DomainError):
             return row
         try:
-            return await self.create(row)
+            with idempotency.carrying_out_part(place, pb.Order):
+                return await self.create(row)
+        except AnsweredBefore as before:
+            return cast("pb.Order", before.answer)
+        except IdempotencyKeyReused:
+            raise
         except DomainError as error:
             return error
 
-    async def _create_together(self, commands: list[CreateOrder]) -> list[Order]:
+    async def _create_together(self, commands: list[CreateOrder]) -> BatchOutcome:
         prepared = _all_right(await self._prepare(commands))
         try:
             return await self._database.run(lambda tx: _create_all_or_none(tx, prepared))
@@ -130,7 +141,7 @@ class OrderDesk:
             return await self._database.run(lambda tx: _create_all_or_none(tx, prepared))
         except OutcomeUnknown:
             raise
-        except DomainError:
+        except (DomainError, AnsweredBefore):
             await self._release(held)
             raise
 
@@ -158,12 +169,12 @@ class OrderDesk:
                 log.info("hold not released", reservation_id=str(reservation_id), error=str(error))
 
 
-async def _create_all_or_none(tx: Transaction, commands: Sequence[CreateOrder]) -> list[Order]:
+async def _create_all_or_none(tx: Transaction, commands: Sequence[CreateOrder]) -> BatchOutcome:
     outcomes = _all_right(await create_orders(tx, commands))
     holds = {place: item for place, item in enumerate(outcomes) if isinstance(item, Hold)}
     if holds:
         raise _GoodsNotHeld(holds)
-    return [outcome for outcome in outcomes if isinstance(outcome, Order)]
+    return BatchOutcome([outcome for outcome in outcomes if isinstance(outcome, Order)])
 
 
 def _all_right(outcomes: Sequence[Outcome | DomainError]) -> list[Outcome]:

@@ -10,7 +10,7 @@ from common.pagination import Page
 from erp.sales.v1 import sales_pb2 as pb
 from erp.sales.v1 import sales_service_pb2 as messages
 from erp.sales.v1 import sales_service_pb2_grpc as rpc
-from sales import batches, customers, orders
+from sales import customers, orders
 from sales.batches import BatchCreateOrders
 from sales.cancelling import CancelOrder
 from sales.confirming import ConfirmOrder
@@ -82,8 +82,7 @@ class SalesServicer(rpc.SalesServiceServicer):
         self, request: messages.BatchCreateOrdersRequest, context: Any
     ) -> messages.BatchCreateOrdersResponse:
         """Makes many orders."""
-        outcomes = await self._desk.create_batch(BatchCreateOrders.from_wire(request))
-        return batches.to_wire(outcomes)
+        return (await self._desk.create_batch(BatchCreateOrders.from_wire(request))).to_wire()
 
     async def GetOrder(self, request: messages.GetOrderRequest, context: Any) -> pb.Order:
         """Reads one order."""

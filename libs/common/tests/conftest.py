@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import event_log, outbox
+from common import event_log, kept_answers, outbox, partitions
 from common.database import Database
+from common.kept_answers import idempotency_keys
+from common.partitions import rolled, rolling_partitions
 from common.schema import event_tables, number_series, protect
 from common.testing import ServiceDatabase, TestServers
 from ops.urls import with_account, with_database
@@ -36,6 +38,9 @@ def scratch(servers: TestServers) -> ServiceDatabase:
         tables = (
             event_tables("scratch")
             + number_series("scratch")
+            + rolling_partitions("scratch")
+            + idempotency_keys("scratch")
+            + rolled(kept_answers.TABLE, kept_answers.KEPT_DAYS)
             + _NOTES
             + protect("scratch", "notes")
         )
@@ -54,7 +59,7 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
     database = Database(
         scratch.app,
         scratch.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON}),
+        system_reasons=frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON}),
         write_events=outbox.write_events("notes"),
     )
     yield database
