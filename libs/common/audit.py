@@ -49,7 +49,9 @@ EVENTS_WITHOUT_GAP = Rule(
         SELECT tenant_id, count(*) AS count, min(sequence) AS first, max(sequence) AS last
         FROM events GROUP BY tenant_id
     ) AS event ON event.tenant_id = head.tenant_id
-    WHERE head.sequence IS DISTINCT FROM event.last
+    WHERE (head.sequence IS DISTINCT FROM event.last
+           -- The events of a tenant that has been quiet for long are kept no more.
+           AND (event.last IS NOT NULL OR head.changed_at > now() - interval '90 days'))
        OR event.count <> event.last - event.first + 1
     """,
 )

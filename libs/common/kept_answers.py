@@ -8,9 +8,6 @@ from sqlalchemy import text
 from common.schema import protect
 from common.transaction import Transaction
 
-TABLE = "idempotency_keys"
-KEPT_DAYS = 2
-
 
 class Name(NamedTuple):
     """What a caller calls a request: the same for a request and its repetition."""

@@ -1,13 +1,10 @@
 """Events that leave with the transaction that made them true, numbered in commit order."""
 
-from datetime import UTC, datetime
-
 from google.protobuf.message import Message
 from sqlalchemy import text
 
 from common import caller, ids
 from common.database import PendingEvent, Transaction, WriteEvents
-from common.wire import timestamp
 from erp.events.v1.events_pb2 import Event
 
 # The head is locked until the commit, and this is the transaction's last write: sequence order is
@@ -19,15 +16,14 @@ _WRITE = text("""
         DO UPDATE SET sequence = head.sequence + :count, changed_at = clock_timestamp()
         RETURNING sequence
     ), written AS (
-        INSERT INTO events (tenant_id, sequence, id, type, subject, occurred_at, data, request_id)
+        INSERT INTO events (tenant_id, sequence, id, type, subject, data, request_id)
         SELECT :tenant_id, head.sequence - :count + item.place, item.id, item.type, item.subject,
-        :occurred_at,
                item.data, item.request_id
         FROM head, unnest(CAST(:ids AS uuid[]), CAST(:types AS text[]), CAST(:subjects AS text[]),
                           CAST(:data AS bytea[]), CAST(:request_ids AS text[]))
              WITH ORDINALITY AS item (id, type, subject, data, request_id, place)
     )
-    SELECT sequence FROM head
+    SELECT sequence, now() AS time FROM head
 """)
 
 
@@ -54,12 +50,13 @@ def write_events(source: str) -> WriteEvents:
     """How the service called `source` stores its events."""
 
     async def write(tx: Transaction) -> list[Event]:
-        now = datetime.now(UTC)
-        blank = Event(tenant_id=str(tx.tenant_id), source=source, time=timestamp(now))
+        blank = Event(tenant_id=str(tx.tenant_id), source=source)
         events = [_event(blank, pending) for pending in tx.pending_events]
-        head = await tx.scalar(_WRITE, _columns(tx, events, now))
-        for event, sequence in zip(events, range(head - len(events) + 1, head + 1), strict=True):
+        (head,) = await tx.rows(_WRITE, _columns(tx, events))
+        first = head.sequence - len(events) + 1
+        for sequence, event in enumerate(events, first):
             event.sequence = sequence
+            event.time.FromDatetime(head.time)
         return events
 
     return write
@@ -77,11 +74,10 @@ def _event(blank: Event, pending: PendingEvent) -> Event:
     return event
 
 
-def _columns(tx: Transaction, events: list[Event], now: datetime) -> dict[str, object]:
+def _columns(tx: Transaction, events: list[Event]) -> dict[str, object]:
     return {
         "tenant_id": tx.tenant_id,
         "count": len(events),
-        "occurred_at": now,
         "ids": [event.id for event in events],
         "types": [event.type for event in events],
         "subjects": [event.subject for event in events],

@@ -1,8 +1,8 @@
-"""Tables that are kept for a time: a partition a day, made ahead and dropped when it is old."""
+"""Tables that are kept for a time: partitions are made ahead and dropped when they are old."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import structlog
 from sqlalchemy import text
 
 from common.database import Database
@@ -10,41 +10,38 @@ from common.duties import Duty
 
 SYSTEM_REASON = "partitions"
 EVERY_SECONDS = 3600.0
-# Workers may be away for this long before there is nowhere to write.
+# Workers may be away for this long before rows go to the default partition, which is never dropped.
 AHEAD_DAYS = 30
 
-log = structlog.get_logger()
+
+class Kept(NamedTuple):
+    """A table that is partitioned by time, and for how long its rows are kept at least."""
+
+    table: str
+    # "day" or "month": how much time is in one partition.
+    unit: str
+    days: int
+
+    def roll(self) -> str:
+        """SQL that makes the partitions to come and drops the old ones."""
+        return f"SELECT roll_partitions('{self.table}', '{self.unit}', {self.days}, {AHEAD_DAYS});"
 
 
-# It runs as the owner of the tables, since nobody else may create or drop any. A partition is
-# reached through its table only: by itself it shows nothing to anybody.
-ROLL_PARTITIONS = """
-    CREATE FUNCTION roll_partitions(parent text, keep_days int, ahead_days int) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    DECLARE
-        today CONSTANT date := (now() AT TIME ZONE 'UTC')::date;
-        day date;
-        part text;
-    BEGIN
-        FOR day IN SELECT today + n FROM generate_series(-1, ahead_days) AS n LOOP
-            part := parent || to_char(day, '_YYYYMMDD');
-            CONTINUE WHEN to_regclass('public.' || quote_ident(part)) IS NOT NULL;
-            EXECUTE format('CREATE TABLE public.%I PARTITION OF public.%I
-                                FOR VALUES FROM (%L) TO (%L)',
-                           part, parent, day || ' 00:00+00', (day + 1) || ' 00:00+00');
-            EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY,
-                                FORCE ROW LEVEL SECURITY', part);
-        END LOOP;
-        FOR part IN
-            SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = to_regclass('public.' || quote_ident(parent))
-              AND right(c.relname, 8) < to_char(today - keep_days, 'YYYYMMDD')
-        LOOP
-            EXECUTE format('DROP TABLE public.%I', part);
-        END LOOP;
-    END $$;
-    REVOKE ALL ON FUNCTION roll_partitions FROM PUBLIC;
-"""
+# Answers serve a client that asks again; events those who have to catch up.
+ANSWERS, EVENTS = Kept("idempotency_keys", "day", 2), Kept("events", "month", 90)
+
+
+def keep_partitions(database: Database, tables: Iterable[Kept] = (ANSWERS, EVENTS)) -> Duty:
+    """The duty to make the partitions of these tables ahead, and to drop the old ones."""
+
+    async def roll() -> None:
+        for table in tables:
+            async with database.system_transaction(SYSTEM_REASON) as connection:
+                # Making one waits for all who use the table, and everybody for it: not for long.
+                await connection.execute(text("SET LOCAL lock_timeout = '1s'"))
+                await connection.execute(text(table.roll()))
+
+    return Duty("keep partitions", EVERY_SECONDS, roll)
 
 
 def rolling_partitions(service: str) -> str:
@@ -52,19 +49,52 @@ def rolling_partitions(service: str) -> str:
     return ROLL_PARTITIONS + f"GRANT EXECUTE ON FUNCTION roll_partitions TO {service}_system;"
 
 
-def rolled(table: str, keep_days: int) -> str:
-    """SQL that makes the first partitions of a table which is partitioned by time."""
-    return f"SELECT roll_partitions('{table}', {keep_days}, {AHEAD_DAYS});"
+# It runs as the owner of the tables, since nobody else may create or drop any. A partition is
+# reached through its table only: by itself it shows nothing to anybody.
+ROLL_PARTITIONS = """
+    CREATE FUNCTION close_partition(part text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+    BEGIN
+        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY,
+                            FORCE ROW LEVEL SECURITY', part);
+    END $$;
 
-
-def keep_partitions(database: Database, kept_days: Mapping[str, int]) -> Duty:
-    """The duty to make these tables' partitions ahead, and to drop them after so many days."""
-
-    async def roll() -> None:
-        for table, days in kept_days.items():
-            async with database.system_transaction(SYSTEM_REASON) as connection:
-                # Creating one waits for all who use the table, and everybody for it: not for long.
-                await connection.execute(text("SET LOCAL lock_timeout = '1s'"))
-                await connection.execute(text(rolled(table, days)))
-
-    return Duty("keep partitions", EVERY_SECONDS, roll)
+    CREATE FUNCTION roll_partitions(parent text, unit text, keep_days int, ahead_days int)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    DECLARE
+        today CONSTANT timestamp := date_trunc('day', now() AT TIME ZONE 'UTC');
+        step CONSTANT interval := ('1 ' || unit)::interval;
+        start timestamp;
+        part text := parent || '_default';
+    BEGIN
+        IF to_regclass('public.' || quote_ident(part)) IS NULL THEN
+            EXECUTE format('CREATE TABLE public.%I PARTITION OF public.%I DEFAULT', part, parent);
+            PERFORM close_partition(part);
+        END IF;
+        FOR start IN SELECT generate_series(date_trunc(unit, today - interval '1 day'),
+                                            today + ahead_days * interval '1 day', step) LOOP
+            part := parent || to_char(start, '_YYYYMMDD');
+            CONTINUE WHEN to_regclass('public.' || quote_ident(part)) IS NOT NULL;
+            BEGIN
+                EXECUTE format('CREATE TABLE public.%I PARTITION OF public.%I
+                                    FOR VALUES FROM (%L) TO (%L)',
+                               part, parent, start || '+00', start + step || '+00');
+                PERFORM close_partition(part);
+            EXCEPTION WHEN check_violation THEN
+                NULL;  -- rows of that time are in the default partition already, and stay there
+            END;
+        END LOOP;
+        FOR part IN
+            SELECT child.relname
+            FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+            WHERE inhparent = to_regclass('public.' || quote_ident(parent))
+              AND child.relname ~ '_[0-9]{8}$'
+              AND to_timestamp(right(child.relname, 8), 'YYYYMMDD')::timestamp + step
+                  <= today - keep_days * interval '1 day'
+        LOOP
+            EXECUTE format('DROP TABLE public.%I', part);
+        END LOOP;
+    END $$;
+    REVOKE ALL ON FUNCTION close_partition, roll_partitions FROM PUBLIC;
+"""

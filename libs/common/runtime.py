@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from common import event_log, kept_answers, outbox, partitions
+from common import event_log, outbox, partitions
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
 from common.database import Database
@@ -109,8 +109,8 @@ class Runtime:
         ]
         logs = self._logs(lane.source for lane in lanes)
         redis = open_redis(self.settings, Role.QUEUE)
-        kept = keep_partitions(self.database, {kept_answers.TABLE: kept_answers.KEPT_DAYS})
-        worker = EventWorker(self.name, self.database, lanes, logs, redis, [kept, *duties])
+        duties = [keep_partitions(self.database), *duties]
+        worker = EventWorker(self.name, self.database, lanes, logs, redis, duties)
         async with self._ringing(), redis:
             task = asyncio.create_task(worker.run())
             await stop.wait()

@@ -103,6 +103,35 @@ EVENT_TABLES = """
         PRIMARY KEY (tenant_id, id)
     );
 """
+# Existing events become the partition of the months until now. Its number is still unique: it is
+# taken under the lock of the tenant's head.
+PARTITIONED_EVENTS = """
+    ALTER TABLE events DROP CONSTRAINT events_pkey;
+    ALTER TABLE events ALTER occurred_at SET DEFAULT now();
+    ALTER TABLE events RENAME TO events_until_now;
+    CREATE TABLE events (LIKE events_until_now INCLUDING DEFAULTS, PRIMARY KEY
+        (tenant_id, sequence, occurred_at)) PARTITION BY RANGE (occurred_at);
+    DO $$
+    DECLARE
+        month CONSTANT timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+        part CONSTANT text := 'events' || to_char(month, '_YYYYMMDD');
+    BEGIN
+        EXECUTE format('ALTER TABLE events_until_now RENAME TO %I', part);
+        EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%L)',
+                       part, month + interval '1 month' || '+00');
+        EXECUTE format('DROP POLICY events_tenant ON %I', part);
+        EXECUTE format('DROP POLICY events_system ON %I', part);
+        EXECUTE format('REVOKE ALL ON %I FROM {service}_app, {service}_system', part);
+    END $$;
+"""
+
+
+def partitioned_events(service: str) -> str:
+    """SQL that gives the table of `event_tables` a partition a month."""
+    events = PARTITIONED_EVENTS.format(service=service)
+    return events + protect(service, "events", append_only=True)
+
+
 EVENT_TABLE_NAMES = ("event_heads", "events", "subscriptions", "failed_jobs")
 
 

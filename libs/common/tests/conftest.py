@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import event_log, kept_answers, outbox, partitions
+from common import event_log, outbox, partitions
 from common.database import Database
 from common.kept_answers import idempotency_keys
-from common.partitions import rolled, rolling_partitions
-from common.schema import event_tables, number_series, protect
+from common.partitions import rolling_partitions
+from common.schema import event_tables, number_series, partitioned_events, protect
 from common.testing import ServiceDatabase, TestServers
 from ops.urls import with_account, with_database
 
@@ -40,7 +40,9 @@ def scratch(servers: TestServers) -> ServiceDatabase:
             + number_series("scratch")
             + rolling_partitions("scratch")
             + idempotency_keys("scratch")
-            + rolled(kept_answers.TABLE, kept_answers.KEPT_DAYS)
+            + partitioned_events("scratch")
+            + partitions.ANSWERS.roll()
+            + partitions.EVENTS.roll()
             + _NOTES
             + protect("scratch", "notes")
         )

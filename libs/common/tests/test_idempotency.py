@@ -7,16 +7,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common import ids, kept_answers, partitions, trailers
+from common import ids, trailers
 from common.caller import Caller, acting_as
 from common.database import Database, Transaction
 from common.errors import DomainError, InvalidRequest, NotFound
 from common.group_commit import GroupCommit
 from common.idempotency import IdempotencyKeyInProgress, IdempotencyKeyReused
-from common.partitions import keep_partitions
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
-from common.testing import ServiceDatabase, as_user, rows_of
+from common.testing import as_user
 from erp.inventory.v1 import inventory_pb2 as pb
 from erp.inventory.v1 import inventory_service_pb2 as api
 
@@ -205,21 +204,3 @@ async def test_a_malformed_key_is_refused(shop: Shop, tenant: UUID, key: str) ->
         await shop.ask(key)
 
     assert refused.value.violations[0].pointer == "/idempotency-key"
-
-
-async def test_partitions_are_made_ahead_and_dropped_when_old(
-    database: Database, scratch: ServiceDatabase
-) -> None:
-    def parts() -> list[tuple[object, ...]]:
-        return rows_of(
-            scratch.operator,
-            "SELECT inhrelid::regclass::text FROM pg_inherits"
-            " WHERE inhparent = 'idempotency_keys'::regclass ORDER BY 1",
-        )
-
-    await keep_partitions(database, {kept_answers.TABLE: 0}).work()
-    without_yesterday = parts()
-    await keep_partitions(database, {kept_answers.TABLE: kept_answers.KEPT_DAYS}).work()
-
-    assert len(without_yesterday) == partitions.AHEAD_DAYS + 1
-    assert parts()[1:] == without_yesterday
