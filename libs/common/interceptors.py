@@ -10,12 +10,21 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
-from common import deadline, ids, tracing, trailers, validation
+from common import consistency, deadline, ids, tracing, trailers, validation
 from common.caller import Caller, become
-from common.errors import DomainError, NotPermitted, StatusCode, Unauthenticated
+from common.consistency import Reading
+from common.errors import (
+    DomainError,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    StatusCode,
+    Unauthenticated,
+)
 from common.identity import Verifier
 from common.metrics import RpcMetrics
-from common.rpc_policy import RpcPolicy
+from common.replicas import ReplicaFailed
+from common.rpc_policy import Idempotency, RpcPolicy
 from common.status import DETAILS, Status, to_status, unexpected
 
 __all__ = ["Interceptor"]
@@ -102,14 +111,17 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         request_id = metadata.get("x-request-id") or str(ids.new())
         tracing.follow(metadata.get("traceparent"))
         outcome: Message | Status
-        carried = trailers.collect()
+        carried, written = trailers.collect(), consistency.collect()
         try:
             caller = self._identify(metadata, request_id)
             become(caller)
             deadline.start(self._seconds_left(context))
             _permit(policy, caller)
             validation.check(request)
-            outcome = await behaviour(request, context)
+            with consistency.reading(_reading(policy, metadata)):
+                outcome = await _behave(behaviour, request, context)
+            if written:
+                trailers.add(trailers.CONSISTENCY_TOKEN, consistency.write_token(written))
             if carried:
                 context.set_trailing_metadata(tuple(carried.items()))
         except Exception as error:  # noqa: BLE001 (every failure becomes a status here)
@@ -152,6 +164,29 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
         )
+
+
+def _reading(policy: RpcPolicy, metadata: Mapping[str, str]) -> Reading | None:
+    """How fresh a call's reads must be: the gateway alone says so, on behalf of a client."""
+    token = metadata.get(trailers.CONSISTENCY_TOKEN)
+    if token is None or policy.idempotency is not Idempotency.NO_SIDE_EFFECTS:
+        return None
+    try:
+        return Reading(consistency.parse_token(token))
+    except ValueError as error:
+        raise InvalidRequest.of(trailers.CONSISTENCY_TOKEN, str(error)) from None
+
+
+async def _behave(behaviour: Behaviour, request: Message, context: Any) -> Message:
+    try:
+        return await behaviour(request, context)
+    except (ReplicaFailed, NotFound):
+        reading = consistency.current_reading()
+        if reading is None or not reading.from_replica:
+            raise
+    # It only reads, so it may run twice; what a replica did not find may be there by now.
+    with consistency.reading(None):
+        return await behaviour(request, context)
 
 
 def _permit(policy: RpcPolicy, caller: Caller) -> None:

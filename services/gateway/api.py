@@ -10,10 +10,11 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import tracing, trailers
+from common import consistency, tracing, trailers
 from common.caller import Caller, become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
+from common.rpc_policy import Idempotency
 from gateway.answers import Answer, error_answer, internal_answer, json_answer
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
@@ -135,16 +136,28 @@ class Api:
         self, route: Route, message: Message, request: HttpRequest
     ) -> tuple[Any, list[tuple[bytes, bytes]]]:
         """The service's answer, and the headers that its trailers become."""
-        key = request.idempotency_key
-        metadata = (("idempotency-key", key),) if key else ()
         answer, carried = await self._rpcs[route.policy.path].with_trailers(
-            message, metadata=metadata, timeout=self._timeout_seconds
+            message, metadata=_metadata(route, request), timeout=self._timeout_seconds
         )
+        if written := carried.get(trailers.CONSISTENCY_TOKEN):
+            known = request.consistency_token
+            carried[trailers.CONSISTENCY_TOKEN] = consistency.merge_tokens(known, written)
         return answer, [
             (header, carried[name].encode())
             for name, header in _HEADER_OF_TRAILER.items()
             if name in carried
         ]
+
+
+def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
+    pairs = []
+    token = request.consistency_token
+    if route.policy.idempotency is Idempotency.NO_SIDE_EFFECTS:
+        # An empty one says: any replica will do. Who sends none is answered by the primary.
+        pairs.append((trailers.CONSISTENCY_TOKEN, token))
+    if key := request.idempotency_key:
+        pairs.append(("idempotency-key", key))
+    return pairs
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:
