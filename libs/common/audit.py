@@ -107,7 +107,7 @@ class AuditorServicer(rpc.AuditorServicer):
         self, request: pb.CheckInvariantsRequest, context: object
     ) -> pb.CheckInvariantsResponse:
         """What is wrong."""
-        async with self._database.read_transaction() as tx:
+        async with self._database.read_transaction(fresh=True) as tx:
             checked = [await self._check(tx, *rule) for rule in self._rules]
         return pb.CheckInvariantsResponse(violations=[found for found in checked if found])
 
@@ -116,7 +116,7 @@ class AuditorServicer(rpc.AuditorServicer):
     ) -> pb.ListOrdersResponse:
         """The confirmed orders that this service knows of."""
         after = ids.parse_optional(request.after_id, "after_id") or _LEAST_ID
-        async with self._database.read_transaction() as tx:
+        async with self._database.read_transaction(fresh=True) as tx:
             rows = await tx.rows(self._orders, {"after": after, "limit": ORDERS_A_PAGE})
         return pb.ListOrdersResponse(order_ids=[str(row.id) for row in rows])
 
@@ -124,7 +124,7 @@ class AuditorServicer(rpc.AuditorServicer):
         self, request: pb.ListPositionsRequest, context: object
     ) -> pb.ListPositionsResponse:
         """How far the listeners have come."""
-        async with self._database.read_transaction() as tx:
+        async with self._database.read_transaction(fresh=True) as tx:
             rows = await tx.rows(_POSITIONS)
             head = await tx.scalar(_HEAD)
         positions = [

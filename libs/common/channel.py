@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from common import caller, deadline, tracing
+from common import caller, consistency, deadline, tracing, trailers
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, StatusCode, Unavailable
 from common.identity import Minter
@@ -118,9 +118,11 @@ class Rpc:
         """
         call = self._start(request, metadata, timeout)
         try:
-            return await call
+            answer = await call
+            await _note_written(call)
         except grpc.aio.AioRpcError as error:
             raise self._explain(error) from None
+        return answer
 
     async def with_trailers(
         self,
@@ -171,6 +173,15 @@ class Rpc:
                 else OutcomeUnknown()
             )
         return error_from(status)
+
+
+async def _note_written(call: Any) -> None:
+    """Let the answer at hand carry how far the other service has written for it."""
+    if not consistency.collecting():
+        return
+    for name, value in await call.trailing_metadata() or ():
+        if name == trailers.CONSISTENCY_TOKEN:
+            consistency.fold_in(value)
 
 
 def _never_sent(error: grpc.aio.AioRpcError) -> bool:

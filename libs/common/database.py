@@ -2,36 +2,35 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, deadline
-from common.deadline import DeadlineExceeded
-from common.errors import (
-    DomainError,
-    InvalidRequest,
-    OutcomeUnknown,
-    StatusCode,
-    Unauthenticated,
-    Unavailable,
+from common import caller, consistency, deadline
+from common.connections import (
+    TooBusy,
+    command,
+    commit,
+    commit_with_position,
+    connected,
+    open_engine,
 )
+from common.errors import DomainError, Unauthenticated
 from common.idempotency import once
+from common.replicas import Replicas
 from common.transaction import PendingEvent, Transaction
 
 __all__ = [
     "LONGEST_TRANSACTION_SECONDS",
     "Database",
     "PendingEvent",
+    "RingDoorbell",
     "TooBusy",
     "Transaction",
     "WriteEvents",
@@ -42,26 +41,11 @@ __all__ = [
 # No transaction may outlive this, so whoever looks back further sees all that was going on
 # (event_log.Heads).
 LONGEST_TRANSACTION_SECONDS = 30.0
-_RETRIED = frozenset(
-    {"40001", "40P01", "55P03"}
-)  # serialization failure, deadlock, lock not available
-_TIMED_OUT = frozenset(
-    {"57014", "25P03", "25P04"}
-)  # statement, idle-in-transaction, transaction timeout
 _ATTEMPTS = 5
 
 Result = TypeVar("Result")
 
 log = structlog.get_logger()
-
-
-@dataclass(eq=False)
-class TooBusy(DomainError):
-    """Others held the same rows for too long; nothing was done: 409, worth repeating."""
-
-    status = StatusCode.ABORTED
-    detail = "Others are changing the same records. Try again."
-    retry_after_seconds = 0.2
 
 
 # Stores a transaction's events; returns what the doorbell rings with after the commit.
@@ -78,7 +62,10 @@ class Database:
         system_reasons: what `system_transaction` may be used for in this service.
         write_events: stores the events of a transaction before it commits.
         ring: told of the stored events after the commit; must not block.
-        pool_size: most connections of the application role that this process opens.
+        pool_size: most connections of the application role that this process opens, to each server.
+        service: whose database it is, as consistency tokens name it; without a name none are made.
+        replicas: host or host:port of its read replicas.
+        most_lag_seconds: a replica that lacks older writes than this answers no reads.
     """
 
     def __init__(
@@ -90,9 +77,16 @@ class Database:
         write_events: WriteEvents | None = None,
         ring: RingDoorbell | None = None,
         pool_size: int = 8,
+        service: str = "",
+        replicas: Sequence[str] = (),
+        most_lag_seconds: float = 10.0,
     ) -> None:
-        self._engine = _engine(url, pool_size)
-        self._system_engine = _engine(system_url, 2) if system_url else None
+        self._service = service
+        self._engine = open_engine(url, pool_size)
+        self._replicas = Replicas(
+            url, replicas, self._value, pool_size=pool_size, most_lag_seconds=most_lag_seconds
+        )
+        self._system_engine = open_engine(system_url, 2) if system_url else None
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
@@ -108,22 +102,40 @@ class Database:
         """
         begin = f"BEGIN; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
         events: list[Any] = []
-        async with _connection(self._engine, begin) as connection:
+        async with connected(self._engine, begin) as connection:
             transaction = Transaction(connection, _tenant_of_caller())
             yield transaction
             if transaction.pending_events and self._write_events:
                 events = await self._write_events(transaction)
-            await _commit(connection)
+            if self._service and consistency.collecting():
+                position = await commit_with_position(connection)
+                consistency.wrote({self._service: position})
+            else:
+                await commit(connection)
         if events and self._ring:
             self._ring(events)
 
     @asynccontextmanager
-    async def read_transaction(self) -> AsyncIterator[Transaction]:
-        """A read-only transaction for the caller's tenant. What it reads never decides a write."""
-        begin = f"BEGIN READ ONLY; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
-        async with _connection(self._engine, begin) as connection:
-            yield Transaction(connection, _tenant_of_caller())
-            await _commit(connection)
+    async def read_transaction(self, *, fresh: bool = False) -> AsyncIterator[Transaction]:
+        """A read-only transaction for the caller's tenant. What it reads never decides a write.
+
+        A replica may answer what a client reads (`consistency.reading`), unless it is to be fresh:
+        then, and for all else, the primary answers.
+
+        Raises:
+            ReplicaFailed: a replica broke off; the same read on the primary may well succeed.
+        """
+        tenant_id = _tenant_of_caller()
+        begin = f"BEGIN READ ONLY; SET LOCAL erp.tenant_id = '{tenant_id}'; {_limits()}"
+        reading = None if fresh else consistency.current_reading()
+        if reading is not None:
+            async with self._replicas.connected(reading, self._service, begin) as replica:
+                if replica is not None:
+                    yield Transaction(replica, tenant_id)
+                    return
+        async with connected(self._engine, begin) as connection:
+            yield Transaction(connection, tenant_id)
+            await commit(connection)
 
     @asynccontextmanager
     async def system_transaction(self, reason: str) -> AsyncIterator[AsyncConnection]:
@@ -135,9 +147,9 @@ class Database:
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
         log.debug("system transaction", reason=reason)
-        async with _connection(self._system_engine, f"BEGIN; {_limits()}") as connection:
+        async with connected(self._system_engine, f"BEGIN; {_limits()}") as connection:
             yield connection
-            await _commit(connection)
+            await commit(connection)
 
     async def run(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """Run `work` in a tenant transaction, again from the start when others got in its way.
@@ -168,11 +180,19 @@ class Database:
         Raises:
             Unavailable: it does not.
         """
-        async with _connection(self._engine, "BEGIN READ ONLY") as connection:
-            await _commit(connection)
+        async with connected(self._engine, "BEGIN READ ONLY") as connection:
+            await commit(connection)
+
+    async def _value(self, question: str) -> int:
+        async with connected(self._engine, "BEGIN READ ONLY") as connection:
+            cursor = await command(connection, question)
+            answer = int((await cursor.fetchone())[0])
+            await commit(connection)
+        return answer
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._replicas.close()
         await self._engine.dispose()
         if self._system_engine:
             await self._system_engine.dispose()
@@ -194,108 +214,6 @@ def constraint_of(error: DBAPIError) -> str | None:
     """The name of the constraint that a statement violated."""
     original = error.orig
     return original.diag.constraint_name if isinstance(original, psycopg.Error) else None
-
-
-def _engine(url: str, pool_size: int) -> AsyncEngine:
-    # AUTOCOMMIT: BEGIN and COMMIT are ours, so that BEGIN travels together with the tenant and the
-    # time limits.
-    return create_async_engine(
-        make_url(url).set(drivername="postgresql+psycopg"),
-        isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=5,
-        connect_args={"connect_timeout": 3, "application_name": "kv-erp"},
-    )
-
-
-@asynccontextmanager
-async def _connection(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
-    """A connection with an open transaction, rolled back unless it was committed inside."""
-    with _translated():
-        connection = await _begin(engine, begin)
-        try:
-            yield connection
-        except BaseException:
-            await _roll_back(connection)
-            raise
-        finally:
-            await connection.close()
-
-
-async def _begin(engine: AsyncEngine, begin: str) -> AsyncConnection:
-    # A pooled connection may have died with its server. Nothing has happened on it yet, so a fresh
-    # one is as good.
-    for retry in (True, False):
-        connection = await engine.connect()
-        try:
-            await _command(connection, begin)
-        except psycopg.OperationalError:
-            await connection.invalidate()
-            await connection.close()
-            if not retry:
-                raise
-            await engine.dispose(close=False)
-        except BaseException:
-            await connection.invalidate()
-            await connection.close()
-            raise
-        else:
-            return connection
-    raise AssertionError("unreachable")
-
-
-async def _commit(connection: AsyncConnection) -> None:
-    try:
-        outcome = await _command(connection, "COMMIT")
-    except psycopg.OperationalError as error:
-        raise OutcomeUnknown from error
-    if outcome != "COMMIT":
-        # Postgres answers COMMIT of a failed transaction with ROLLBACK and no error: somebody
-        # swallowed an exception.
-        raise RuntimeError("a statement of this transaction failed and its error was swallowed")
-
-
-async def _roll_back(connection: AsyncConnection) -> None:
-    try:
-        await _command(connection, "ROLLBACK")
-    except BaseException:  # noqa: BLE001 (whatever broke, the connection must not go back to the pool)
-        await connection.invalidate()
-
-
-async def _command(connection: AsyncConnection, sql: str) -> str | None:
-    """Run statements without parameters in one round trip."""
-    # Past SQLAlchemy, which cannot tell psycopg not to prepare what holds several statements.
-    driver: psycopg.AsyncConnection[Any] = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment]
-    cursor = await driver.execute(sql.encode(), prepare=False)
-    return cursor.statusmessage
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what the database says into what a caller can act on."""
-    try:
-        yield
-    except PoolTimeoutError as error:
-        raise Unavailable("The database") from error
-    except DBAPIError as error:
-        raise _meaning(error.orig, error) from error
-    except psycopg.Error as error:
-        raise _meaning(error, error) from error
-
-
-def _meaning(original: object, error: Exception) -> Exception:
-    state = getattr(original, "sqlstate", None)
-    if state in _RETRIED:
-        return TooBusy()
-    if state in _TIMED_OUT:
-        return DeadlineExceeded("The database")
-    if isinstance(original, psycopg.OperationalError):
-        return Unavailable("The database")
-    if isinstance(original, psycopg.DataError) and state is None:
-        # The driver itself refuses text that PostgreSQL cannot store.
-        return InvalidRequest.of("", "must not contain a NUL character")
-    return error
 
 
 def _tenant_of_caller() -> UUID:

@@ -40,7 +40,7 @@ class EventLogServicer(rpc.EventLogServicer):
     async def Read(self, request: pb.ReadRequest, context: object) -> pb.ReadResponse:
         """Events after a position, and how far that looked."""
         limit = request.limit or DEFAULT_LIMIT
-        async with self._database.read_transaction() as tx:
+        async with self._database.read_transaction(fresh=True) as tx:
             rows = await tx.rows(
                 _READ,
                 {

@@ -4,12 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from common import caller, idempotency
+from common import caller, consistency, idempotency
 from common.caller import Caller
+from common.consistency import Positions, Reading
 from common.database import Database, Transaction
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, Unavailable
@@ -30,6 +31,9 @@ class _Member(Generic[Command, Outcome]):
     outcome: asyncio.Future[Outcome]
     # Under which name its caller will repeat it.
     request: KeyedRequest | None
+    reading: Reading | None
+    # What its group has written.
+    written: Positions = field(default_factory=dict)
 
 
 class GroupCommit(Generic[Command, Outcome]):
@@ -78,7 +82,10 @@ class GroupCommit(Generic[Command, Outcome]):
             raise Unavailable("The tenant")
         request = None if self._read_only else idempotency.current()
         member: _Member[Command, Outcome] = _Member(
-            command, asyncio.get_running_loop().create_future(), request
+            command,
+            asyncio.get_running_loop().create_future(),
+            request,
+            consistency.current_reading(),
         )
         if me.tenant_id in self._waiting:
             self._waiting[me.tenant_id].append(member)
@@ -89,7 +96,10 @@ class GroupCommit(Generic[Command, Outcome]):
             task = asyncio.get_running_loop().create_task(self._drain(me), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await member.outcome
+        try:
+            return await member.outcome
+        finally:
+            consistency.wrote(member.written)
 
     async def _drain(self, starter: Caller) -> None:
         tenant_id = starter.tenant_id
@@ -104,10 +114,14 @@ class GroupCommit(Generic[Command, Outcome]):
         del self._waiting[tenant_id]
 
     async def _run_group(self, group: list[_Member[Command, Outcome]]) -> None:
+        written = consistency.collect()
+        for member in group:
+            member.written = written
         try:
-            ready = await self._prepared(group)
-            if ready:
-                await self._commit(ready)
+            with consistency.reading(consistency.strictest(one.reading for one in group)):
+                ready = await self._prepared(group)
+                if ready:
+                    await self._commit(ready)
         except (Unavailable, OutcomeUnknown, DeadlineExceeded) as error:
             for member in group:
                 _settle(member, error)

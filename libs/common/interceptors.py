@@ -11,13 +11,22 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
-from common import deadline, ids, tracing, trailers, validation
+from common import consistency, deadline, ids, tracing, trailers, validation
 from common.caller import Caller, become
-from common.errors import DomainError, NotPermitted, StatusCode, Unauthenticated
+from common.consistency import Reading
+from common.errors import (
+    DomainError,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    StatusCode,
+    Unauthenticated,
+)
 from common.identity import Verifier
 from common.metrics import RpcMetrics
-from common.repetitions import IDEMPOTENCY_KEY, Repetitions
-from common.rpc_policy import RpcPolicy
+from common.repetitions import IDEMPOTENCY_KEY, CarryOut, Repetitions
+from common.replicas import ReplicaFailed
+from common.rpc_policy import Idempotency, RpcPolicy
 from common.status import DETAILS, Status, to_status, unexpected
 
 __all__ = ["Interceptor"]
@@ -107,7 +116,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         request_id = metadata.get("x-request-id") or str(ids.new())
         tracing.follow(metadata.get("traceparent"))
         outcome: Message | Status
-        carried = trailers.collect()
+        carried, written = trailers.collect(), consistency.collect()
         try:
             caller = self._identify(metadata, request_id)
             become(caller)
@@ -115,17 +124,26 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             _permit(policy, caller)
             validation.check(request)
             carry_out = partial(behaviour, request, context)
-            if self._repetitions is None:
-                outcome = await carry_out()
-            else:
-                key = metadata.get(IDEMPOTENCY_KEY)
-                outcome = await self._repetitions.answer(policy, request, key, carry_out)
+            outcome = await self._answer(policy, request, metadata, carry_out)
+            if written:
+                trailers.add(trailers.CONSISTENCY_TOKEN, consistency.write_token(written))
             if carried:
                 context.set_trailing_metadata(tuple(carried.items()))
         except Exception as error:  # noqa: BLE001 (every failure becomes a status here)
             outcome = self._status_of(error, policy, request_id)
         self._record(policy, outcome, request_id, time.perf_counter() - started)
         return outcome
+
+    async def _answer(
+        self, policy: RpcPolicy, request: Message, metadata: Mapping[str, str], carry_out: CarryOut
+    ) -> Message:
+        if policy.idempotency is Idempotency.NO_SIDE_EFFECTS:
+            with consistency.reading(_reading(metadata)):
+                return await _read(carry_out)
+        if self._repetitions is None:
+            return await carry_out()
+        key = metadata.get(IDEMPOTENCY_KEY)
+        return await self._repetitions.answer(policy, request, key, carry_out)
 
     def _identify(self, metadata: Mapping[str, str], request_id: str) -> Caller:
         credential = metadata.get("authorization", "")
@@ -162,6 +180,29 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
         )
+
+
+def _reading(metadata: Mapping[str, str]) -> Reading | None:
+    """How fresh a call's reads must be: the gateway alone says so, on behalf of a client."""
+    token = metadata.get(trailers.CONSISTENCY_TOKEN)
+    if token is None:
+        return None
+    try:
+        return Reading(consistency.parse_token(token))
+    except ValueError as error:
+        raise InvalidRequest.of(trailers.CONSISTENCY_TOKEN, str(error)) from None
+
+
+async def _read(carry_out: CarryOut) -> Message:
+    try:
+        return await carry_out()
+    except (ReplicaFailed, NotFound):
+        reading = consistency.current_reading()
+        if reading is None or not reading.from_replica:
+            raise
+    # It only reads, so it may run twice; what a replica did not find may be there by now.
+    with consistency.reading(None):
+        return await carry_out()
 
 
 def _permit(policy: RpcPolicy, caller: Caller) -> None:

@@ -73,7 +73,9 @@ class Repetitions:
         except AnsweredBefore as before:
             _REPEATED.labels(request.name.method).inc()
             trailers.add(trailers.IDEMPOTENT_REPLAYED, "true")
-            return before.answer
+            # Ends after the transaction that had the effect, so its token covers that.
+            async with self._database.tenant_transaction():
+                return before.answer
         finally:
             self._running.discard(request.name)
 

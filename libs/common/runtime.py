@@ -58,6 +58,9 @@ class Runtime:
             write_events=outbox.write_events(name),
             ring=self._doorbell.ring,
             pool_size=settings.database_pool,
+            service=name,
+            replicas=settings.read_hosts,
+            most_lag_seconds=settings.replica_lag_seconds,
         )
 
     def channel(self, service: str, *descriptors: ServiceDescriptor) -> Channel:

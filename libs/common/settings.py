@@ -13,6 +13,7 @@ from common.variables import (
     Variable,
     address,
     flag,
+    hosts,
     one_of,
     redis_server,
     seconds,
@@ -46,6 +47,22 @@ class Settings:
         Secret | None,
         Variable("KV_ERP_MIGRATION_DATABASE_URL", "The same, as the owner of its tables.", Secret),
     ] = None
+    read_hosts: Annotated[
+        tuple[str, ...],
+        Variable(
+            "DB_READ_HOST_n",
+            "Read replicas of the service's database, n from 1: host or host:port each.",
+            hosts,
+        ),
+    ] = ()
+    replica_lag_seconds: Annotated[
+        float,
+        Variable(
+            "KV_ERP_REPLICA_LAG_SECONDS",
+            "A replica that lacks older writes than this answers no reads.",
+            seconds(0.1),
+        ),
+    ] = 10.0
     redis_url: Annotated[
         Secret | None,
         Variable(
@@ -212,7 +229,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     problems = list(_unknown(environment, [variable.name for variable in known.values()]))
     values: dict[str, Any] = {}
     for field, variable in known.items():
-        text = environment.get(variable.name, "").strip()
+        text = _text_of(variable.name, environment)
         try:
             if text:
                 values[field] = variable.parse(text)
@@ -223,6 +240,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise SettingsError(*problems)
     return settings
+
+
+def _text_of(name: str, environment: Mapping[str, str]) -> str:
+    """The value of a variable; of a numbered one (NAME_n) all values in order, with commas."""
+    if not name.endswith("_n"):
+        return environment.get(name, "").strip()
+    start = name[:-1]
+    numbers = (other.removeprefix(start) for other in environment if other.startswith(start))
+    in_order = sorted(int(number) for number in numbers if number.isdecimal())
+    return ",".join(filter(None, (environment[f"{start}{number}"].strip() for number in in_order)))
 
 
 def _unknown(environment: Mapping[str, str], known: Sequence[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """How one setting is written in the environment: its name, its type, and what is wrong with it."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ __all__ = [
     "Variable",
     "address",
     "flag",
+    "hosts",
     "one_of",
     "redis_server",
     "seconds",
@@ -59,6 +61,7 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 _LARGEST_PORT = 65535
 _LONGEST_SECONDS = 3600
 
@@ -69,6 +72,14 @@ def address(text: str) -> Address:
     if not (separator and host and port.isdecimal() and int(port) <= _LARGEST_PORT):
         raise ValueError("must be host:port with a port of at most 65535, such as 127.0.0.1:5001")
     return Address(host, int(port))
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Servers, as host or host:port, with commas between them."""
+    found = tuple(text.split(","))
+    if not all(map(_HOST.fullmatch, found)):
+        raise ValueError("must be host or host:port, such as db-2.internal:5432")
+    return found
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

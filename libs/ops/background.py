@@ -40,14 +40,14 @@ class BackgroundStack:
 
 @contextmanager
 def running(
-    directory: Path, environment: Mapping[str, str] = os.environ
+    directory: Path, environment: Mapping[str, str] = os.environ, *, replicas: int = 0
 ) -> Iterator[BackgroundStack]:
     """Start `kv-erp up` with its data in `directory`, and stop it when left.
 
     Raises:
         RuntimeError: it did not start; says what it printed.
     """
-    command = [str(Path(sys.executable).with_name("kv-erp")), "up"]
+    command = [str(Path(sys.executable).with_name("kv-erp")), "up", f"--replicas={replicas}"]
     variables = {**environment, "KV_ERP_DEV_DIR": str(directory)}
     process = subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

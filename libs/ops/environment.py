@@ -1,11 +1,11 @@
 """The environment of every process: the contract between the stack and common.settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.credentials import DATABASES, SERVICES, Credentials
 from ops.ports import HOST
-from ops.urls import with_account, with_database
+from ops.urls import postgres_url_from, with_account, with_address, with_database
 
 # The stack's own variables, and those whose values it decides for each process.
 WITHHELD = {
@@ -35,6 +35,8 @@ class Wiring:
     redis_url: str
     ports: Mapping[str, int]
     credentials: Credentials
+    # Names of their ports.
+    replicas: Sequence[str] = ()
 
     def address(self, port_name: str) -> str:
         """`host:port` of a named port."""
@@ -49,6 +51,10 @@ class Wiring:
     def operator_database_url(self, service: str) -> str:
         """The service's database as the superuser, who sees all tenants."""
         return with_database(self.superuser_url, service)
+
+    def replica_url(self, name: str) -> str:
+        """A replica, as the superuser."""
+        return with_address(self.superuser_url, self.address(name))
 
     def for_server(self, service: str) -> dict[str, str]:
         """The environment of `python -m <service> server`."""
@@ -79,15 +85,21 @@ class Wiring:
         targets = {
             f"KV_ERP_{name.upper()}_TARGET": self.address(f"{name}.grpc") for name in DATABASES
         }
+        # Replicas of somebody else's server are none of the embedded one's.
+        withheld = ("PG",) if postgres_url_from(self.inherited) else ("PG", "DB_READ_HOST_")
         passed_on = {
             name: value
             for name, value in self.inherited.items()
             # libpq's variables (PGSSLMODE, PGOPTIONS…) are meant for the caller's own psql.
-            if name not in WITHHELD and not name.startswith("PG")
+            if name not in WITHHELD and not name.startswith(withheld)
         }
         return (
             passed_on
             | targets
+            | {
+                f"DB_READ_HOST_{number}": self.address(name)
+                for number, name in enumerate(self.replicas, start=1)
+            }
             | {
                 "DATABASE_URL": self.database_url(service, "app"),
                 "KV_ERP_SYSTEM_DATABASE_URL": self.database_url(service, "system"),

@@ -81,15 +81,22 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def prepare(self) -> None:
         """Make the cluster if there is none, write its settings, await a server still there."""
-        if not (self.directory / "PG_VERSION").exists():
-            self._initdb()
-        self._write_settings()
         self._await_predecessor()
+        if not self.has_cluster():
+            self.make_cluster()
+        self._write_settings()
+
+    def has_cluster(self) -> bool:
+        """Whether the directory holds a cluster to go on with."""
+        return (self.directory / "PG_VERSION").exists()
 
     def process(self) -> ProcessSpec:
         """The server as a process to supervise; call `prepare()` first."""
+        return self._named("postgres")
+
+    def _named(self, name: str) -> ProcessSpec:
         return ProcessSpec(
-            name="postgres",
+            name=name,
             argv=(str(postgres_binary("postgres")), "-D", str(self.directory)),
             environment=ENVIRONMENT,
             log=self.log,
@@ -109,7 +116,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return False
         return True
 
-    def _initdb(self) -> None:
+    def make_cluster(self) -> None:
         """Make the cluster beside its place and move it there: a broken attempt leaves nothing."""
         fresh = self.directory.with_name(f"{self.directory.name}.new")
         password_file = self.directory.with_name(f"{self.directory.name}.password")
@@ -119,8 +126,8 @@ class EmbeddedPostgres(EmbeddedServer):
         password_file.write_text(self.password)
         account = account_for(fresh)
         if account is not None:
-            _give(fresh, account)
-            _give(password_file, account)
+            give(fresh, account)
+            give(password_file, account)
         try:
             _run_initdb(fresh, password_file, account)
             if self.directory.exists():
@@ -136,7 +143,7 @@ class EmbeddedPostgres(EmbeddedServer):
         file.write_text("".join(lines))
         account = account_for(self.directory)
         if account is not None:
-            _give(file, account)
+            give(file, account)
 
     def _await_predecessor(self) -> None:
         """Wait for a server that still ends because its supervisor was killed."""
@@ -163,7 +170,8 @@ def account_for(directory: Path) -> Account | None:
     return Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _give(path: Path, account: Account) -> None:
+def give(path: Path, account: Account) -> None:
+    """Make a file or directory the account's own."""
     try:
         os.chown(path, account.uid, account.gid)
     except OSError as error:

@@ -19,6 +19,7 @@ from ops.postgres import EmbeddedPostgres
 from ops.processes import ProcessSpec
 from ops.progress import Progress, quiet
 from ops.readiness import wait_for_companies, wait_for_grpc, wait_for_http, wait_until
+from ops.replica import PRIMARY_SETTINGS, EmbeddedReplica
 from ops.supervisor import Supervisor
 from ops.together import together
 from ops.urls import postgres_url_from, redis_url_from
@@ -33,6 +34,7 @@ class Stack:
     `async with Stack(directory) as stack` in the main thread, or `start()` and `stop()`.
     `environment` (the caller's by default) configures it: KV_ERP_HTTP_PORT, DATABASE_URL or
     DB_HOST, REDIS_URL or REDIS_HOST; everything else in it is passed on to the services.
+    `replicas` of the embedded PostgreSQL answer reads.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Stack:
         *,
         environment: Mapping[str, str] | None = None,
         progress: Progress | None = None,
+        replicas: int = 0,
     ) -> None:
         self.directory = DevDirectory(directory)
         self.state: dict[str, Any] = {}
@@ -48,6 +51,7 @@ class Stack:
         self._progress = progress or quiet()
         self._ports = Ports()
         self._supervisor: Supervisor | None = None
+        self._replica_names = [f"postgres-replica-{number + 1}" for number in range(replicas)]
 
     async def __aenter__(self) -> Self:
         try:
@@ -109,7 +113,7 @@ class Stack:
             self._ports.take_exactly("gateway.http", port, "KV_ERP_HTTP_PORT")
         else:
             self._ports.take("gateway.http", preferred=DEFAULT_HTTP_PORT)
-        for name in ("postgres", "redis", *port_names()):
+        for name in ("postgres", "redis", *self._replica_names, *port_names()):
             self._ports.take(name)
         write_json(self.directory.ports, self._ports.numbers)
 
@@ -120,6 +124,7 @@ class Stack:
             port=self._ports.numbers["postgres"],
             password=credentials.superuser_password,
             log=self.directory.logs / "postgres.log",
+            settings=PRIMARY_SETTINGS if self._replica_names else None,
         )
         valkey = EmbeddedValkey(
             self.directory.valkey,
@@ -127,6 +132,8 @@ class Stack:
             log=self.directory.logs / "redis.log",
         )
         superuser_url = postgres_url_from(self._environment)
+        if superuser_url is not None and self._replica_names:
+            raise StackFailure("--replicas is for the embedded PostgreSQL: unset DATABASE_URL.")
         redis_url = redis_url_from(self._environment)
         embedded: dict[str, EmbeddedPostgres | EmbeddedValkey] = {}
         if superuser_url is None:
@@ -136,13 +143,30 @@ class Stack:
         if embedded:
             with self._progress.step(" and ".join(embedded)):
                 await together(*(_start_embedded(*one, supervisor) for one in embedded.items()))
+        if self._replica_names:
+            with self._progress.step("Replicas"):
+                await self._start_replicas(supervisor, postgres)
         return Wiring(
             inherited=self._environment,
             superuser_url=superuser_url or postgres.superuser_url,
             redis_url=redis_url or valkey.url,
             ports=self._ports.numbers,
             credentials=credentials,
+            replicas=self._replica_names,
         )
+
+    async def _start_replicas(self, supervisor: Supervisor, primary: EmbeddedPostgres) -> None:
+        replicas = [
+            EmbeddedReplica(
+                primary,
+                self.directory.postgres.with_name(name),
+                name=name,
+                port=self._ports.numbers[name],
+                log=self.directory.logs / f"{name}.log",
+            )
+            for name in self._replica_names
+        ]
+        await together(*(_start_embedded(one.name, one, supervisor) for one in replicas))
 
     async def _start_services(self, supervisor: Supervisor, wiring: Wiring) -> None:
         with self._progress.step("Services"):
@@ -199,6 +223,7 @@ class Stack:
             "grpc": {name: wiring.address(f"{name}.grpc") for name in DATABASES},
             "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
             "redis": wiring.redis_url,
+            "replicas": {name: wiring.replica_url(name) for name in wiring.replicas},
             "metrics": {
                 name.removesuffix(".metrics"): f"http://{wiring.address(name)}/metrics"
                 for name in metrics

@@ -16,6 +16,13 @@ def with_account(url: str, user: str, password: str) -> str:
     return parts._replace(netloc=f"{_quoted(user)}:{_quoted(password)}@{address}").geturl()
 
 
+def with_address(url: str, address: str) -> str:
+    """`url`, at another host:port."""
+    parts = urlsplit(url)
+    account = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{account}@{address}").geturl()
+
+
 def postgres_url_from(environment: Mapping[str, str]) -> str | None:
     """The superuser URL of DATABASE_URL, or of DB_HOST, DB_PORT, DB_USERNAME, DB_PASSWORD."""
     if url := environment.get("DATABASE_URL"):

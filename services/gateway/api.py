@@ -11,11 +11,12 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import tracing, trailers
+from common import consistency, tracing, trailers
 from common.caller import Caller, become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
 from common.repetitions import IDEMPOTENCY_KEY
+from common.rpc_policy import Idempotency
 from gateway.answers import Answer, error_answer, internal_answer, json_answer
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
@@ -140,23 +141,32 @@ class Api:
         self, route: Route, message: Message, request: HttpRequest
     ) -> tuple[Any, list[tuple[bytes, bytes]]]:
         """The service's answer, and the headers that its trailers become."""
-        answer, carried = await self._ask(route, message, request.idempotency_key)
+        answer, carried = await self._ask(route, message, request)
+        if written := carried.get(trailers.CONSISTENCY_TOKEN):
+            known = request.consistency_token
+            carried[trailers.CONSISTENCY_TOKEN] = consistency.merge_tokens(known, written)
         return answer, [
             (header, carried[name].encode())
             for name, header in _HEADER_OF_TRAILER.items()
             if name in carried
         ]
 
-    async def _ask(
-        self, route: Route, message: Message, key: str | None
-    ) -> tuple[Any, dict[str, str]]:
+    async def _ask(self, route: Route, message: Message, request: HttpRequest) -> Any:
         rpc, timeout = self._rpcs[route.policy.path], self._timeout_seconds
-        if key is None:
-            return await rpc.with_trailers(message, timeout=timeout)
-        named = ((IDEMPOTENCY_KEY, key),)
-        return await until_answered(
-            partial(rpc.with_trailers, message, metadata=named, timeout=timeout)
-        )
+        metadata = _metadata(route, request)
+        ask = partial(rpc.with_trailers, message, metadata=metadata, timeout=timeout)
+        return await (until_answered(ask) if request.idempotency_key else ask())
+
+
+def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
+    pairs = []
+    token = request.consistency_token
+    if route.policy.idempotency is Idempotency.NO_SIDE_EFFECTS:
+        # An empty one says: any replica will do. Who sends none is answered by the primary.
+        pairs.append((trailers.CONSISTENCY_TOKEN, token))
+    if key := request.idempotency_key:
+        pairs.append((IDEMPOTENCY_KEY, key))
+    return pairs
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:

@@ -60,6 +60,9 @@ def open_database(settings: Settings, ring: RingDoorbell | None = None) -> Datab
         write_events=outbox.write_events(NAME),
         ring=ring,
         pool_size=settings.database_pool,
+        service=NAME,
+        replicas=settings.read_hosts,
+        most_lag_seconds=settings.replica_lag_seconds,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope
 
-from common import ids
+from common import consistency, ids
 from gateway.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -79,6 +79,20 @@ class HttpRequest:
         if not _IDEMPOTENCY_KEY.fullmatch(key):
             raise InvalidHeader("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
         return key.decode()
+
+    @cached_property
+    def consistency_token(self) -> str:
+        """What the caller's reads must be as fresh as; "" when that does not matter to it.
+
+        Raises:
+            InvalidHeader: no answer has carried such a token.
+        """
+        token = self._headers.get(b"consistency-token", b"").decode("latin-1").strip()
+        try:
+            consistency.parse_token(token)
+        except ValueError as error:
+            raise InvalidHeader("Consistency-Token", str(error)) from None
+        return token
 
     @cached_property
     def wait_seconds(self) -> int | None:

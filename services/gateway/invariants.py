@@ -172,5 +172,5 @@ class _Findings:
 
 async def own_head(database: Database) -> int:
     """Sequence of the gateway's own newest event for the caller's tenant."""
-    async with database.read_transaction() as tx:
+    async with database.read_transaction(fresh=True) as tx:
         return await tx.scalar(_HEAD, {"tenant_id": tx.tenant_id}) or 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +11,15 @@ from ops.progress import Progress
 from ops.stack import Stack
 
 
-def up() -> None:
+def up(
+    replicas: Annotated[
+        int, typer.Option(min=0, max=4, help="PostgreSQL replicas that answer reads.")
+    ] = 0,
+) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
-        interrupted = asyncio.run(_run(Stack(dev_directory(), progress=Progress(out))))
+        stack = Stack(dev_directory(), progress=Progress(out), replicas=replicas)
+        interrupted = asyncio.run(_run(stack))
     if interrupted:
         raise typer.Exit(130)
 

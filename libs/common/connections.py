@@ -1,0 +1,170 @@
+"""Connections to PostgreSQL: opening and ending a transaction on one, in one round trip each."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from common.deadline import DeadlineExceeded
+from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unavailable
+
+__all__ = [
+    "TooBusy",
+    "begin",
+    "command",
+    "commit",
+    "commit_with_position",
+    "connected",
+    "meaning_of",
+    "open_engine",
+    "roll_back",
+    "translated",
+]
+
+_RETRIED = frozenset(
+    {"40001", "40P01", "55P03"}
+)  # serialization failure, deadlock, lock not available
+_TIMED_OUT = frozenset(
+    {"57014", "25P03", "25P04"}
+)  # statement, idle-in-transaction, transaction timeout
+
+
+@dataclass(eq=False)
+class TooBusy(DomainError):
+    """Others held the same rows for too long; nothing was done: 409, worth repeating."""
+
+    status = StatusCode.ABORTED
+    detail = "Others are changing the same records. Try again."
+    retry_after_seconds = 0.2
+
+
+def open_engine(url: str | URL, pool_size: int, *, pool_seconds: float = 5) -> AsyncEngine:
+    """A pool of connections in which BEGIN and COMMIT are ours.
+
+    Args:
+        url: where to connect.
+        pool_size: most connections.
+        pool_seconds: how long to wait for a free one.
+    """
+    # AUTOCOMMIT: so that BEGIN travels together with the tenant and the time limits.
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_seconds,
+        connect_args={"connect_timeout": 3, "application_name": "kv-erp"},
+    )
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine, opening: str) -> AsyncIterator[AsyncConnection]:
+    """A connection with an open transaction, rolled back unless it was committed inside."""
+    with translated():
+        connection = await begin(engine, opening)
+        try:
+            yield connection
+        except BaseException:
+            await roll_back(connection)
+            raise
+        finally:
+            await connection.close()
+
+
+async def begin(engine: AsyncEngine, opening: str) -> AsyncConnection:
+    """A connection on which the opening statements, BEGIN first, have been run."""
+    # A pooled connection may have died with its server. Nothing has happened on it yet, so a fresh
+    # one is as good.
+    for retry in (True, False):
+        connection = await engine.connect()
+        try:
+            await command(connection, opening)
+        except psycopg.OperationalError:
+            await connection.invalidate()
+            await connection.close()
+            if not retry:
+                raise
+            await engine.dispose(close=False)
+        except BaseException:
+            await connection.invalidate()
+            await connection.close()
+            raise
+        else:
+            return connection
+    raise AssertionError("unreachable")
+
+
+async def commit(connection: AsyncConnection) -> None:
+    """End the transaction, its effects kept.
+
+    Raises:
+        OutcomeUnknown: the connection broke meanwhile.
+    """
+    await _commit(connection, "COMMIT")
+
+
+async def commit_with_position(connection: AsyncConnection) -> int:
+    """End the transaction as `commit` does; the position of the log by which it has happened."""
+    # Asked in the same message and after the commit: what is inserted by now includes its record.
+    cursor = await _commit(connection, "COMMIT; SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+    cursor.nextset()
+    row = await cursor.fetchone()
+    return int(row[0])
+
+
+async def _commit(connection: AsyncConnection, sql: str) -> Any:
+    try:
+        cursor = await command(connection, sql)
+    except psycopg.OperationalError as error:
+        raise OutcomeUnknown from error
+    if cursor.statusmessage != "COMMIT":
+        # Postgres answers COMMIT of a failed transaction with ROLLBACK and no error: somebody
+        # swallowed an exception.
+        raise RuntimeError("a statement of this transaction failed and its error was swallowed")
+    return cursor
+
+
+async def roll_back(connection: AsyncConnection) -> None:
+    """End the transaction without effect. Whatever breaks, it does not come back to the pool."""
+    try:
+        await command(connection, "ROLLBACK")
+    except BaseException:  # noqa: BLE001 (whatever broke, the connection must not go back to the pool)
+        await connection.invalidate()
+
+
+async def command(connection: AsyncConnection, sql: str) -> Any:
+    """The cursor of statements without parameters that ran in one round trip."""
+    # Past SQLAlchemy, which cannot tell psycopg not to prepare what holds several statements.
+    driver: psycopg.AsyncConnection[Any] = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment]
+    return await driver.execute(sql.encode(), prepare=False)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the database says into what a caller can act on."""
+    try:
+        yield
+    except (PoolTimeoutError, DBAPIError, psycopg.Error) as error:
+        raise meaning_of(error) from error
+
+
+def meaning_of(error: Exception) -> Exception:
+    """What an error of the database or its driver means to a caller; itself when it is a fault."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(original, "sqlstate", None)
+    if state in _RETRIED:
+        return TooBusy()
+    if state in _TIMED_OUT:
+        return DeadlineExceeded("The database")
+    if isinstance(original, (psycopg.OperationalError, PoolTimeoutError)):
+        return Unavailable("The database")
+    if isinstance(original, psycopg.DataError) and state is None:
+        # The driver itself refuses text that PostgreSQL cannot store.
+        return InvalidRequest.of("", "must not contain a NUL character")
+    return error
