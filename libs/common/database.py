@@ -27,6 +27,7 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
+from common.fair_share import Places
 
 # No transaction may outlive this, so whoever looks back further sees all that was going on
 # (event_log.Heads).
@@ -123,6 +124,7 @@ class Database:
         pool_size: int = 8,
     ) -> None:
         self._engine = _engine(url, pool_size)
+        self._places = Places(pool_size)
         self._system_engine = _engine(system_url, 2) if system_url else None
         self._system_reasons = system_reasons
         self._write_events = write_events
@@ -137,10 +139,13 @@ class Database:
             Unavailable: the database cannot be reached; nothing was done.
             OutcomeUnknown: the connection broke during the commit.
         """
-        begin = f"BEGIN; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
+        tenant_id = _tenant_of_caller()
         events: list[Any] = []
-        async with _connection(self._engine, begin) as connection:
-            transaction = Transaction(connection, _tenant_of_caller())
+        async with (
+            self._places.one_for(tenant_id),
+            _connection(self._engine, _begin_for(tenant_id, "BEGIN")) as connection,
+        ):
+            transaction = Transaction(connection, tenant_id)
             yield transaction
             if transaction.pending_events and self._write_events:
                 events = await self._write_events(transaction)
@@ -151,9 +156,12 @@ class Database:
     @asynccontextmanager
     async def read_transaction(self) -> AsyncIterator[Transaction]:
         """A read-only transaction for the caller's tenant. What it reads never decides a write."""
-        begin = f"BEGIN READ ONLY; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
-        async with _connection(self._engine, begin) as connection:
-            yield Transaction(connection, _tenant_of_caller())
+        tenant_id = _tenant_of_caller()
+        async with (
+            self._places.one_for(tenant_id),
+            _connection(self._engine, _begin_for(tenant_id, "BEGIN READ ONLY")) as connection,
+        ):
+            yield Transaction(connection, tenant_id)
             await _commit(connection)
 
     @asynccontextmanager
@@ -333,6 +341,10 @@ def _tenant_of_caller() -> UUID:
     if tenant_id is None:
         raise Unauthenticated("The caller stands for no tenant.")
     return tenant_id
+
+
+def _begin_for(tenant_id: UUID, begin: str) -> str:
+    return f"{begin}; SET LOCAL erp.tenant_id = '{tenant_id}'; {_limits()}"
 
 
 def _limits() -> str:

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from common import deadline, ids, tracing, trailers, validation
 from common.caller import Caller, become
 from common.errors import DomainError, NotPermitted, StatusCode, Unauthenticated
+from common.fair_share import Calls
 from common.identity import Verifier
 from common.metrics import RpcMetrics
 from common.rpc_policy import RpcPolicy
@@ -39,6 +40,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         policies: Mapping[str, RpcPolicy],
         verifier: Verifier,
         timeout_seconds: float,
+        most_calls: int = 512,
     ) -> None:
         """Guard the rpcs of a service.
 
@@ -47,11 +49,13 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             policies: its rpcs by path; no other is served.
             verifier: believes the callers.
             timeout_seconds: time for a call that brings no deadline.
+            most_calls: how many calls of one tenant are worked on at the same time.
         """
         self._service = service
         self._policies = policies
         self._verifier = verifier
         self._timeout_seconds = timeout_seconds
+        self._calls = Calls(service, most_calls)
         self._metrics = RpcMetrics(service)
         self._handlers: dict[str, Any] = {}
         self._running: set[asyncio.Task[Message | Status]] = set()
@@ -107,9 +111,10 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             caller = self._identify(metadata, request_id)
             become(caller)
             deadline.start(self._seconds_left(context))
-            _permit(policy, caller)
-            validation.check(request)
-            outcome = await behaviour(request, context)
+            with self._calls.one_of(caller):
+                _permit(policy, caller)
+                validation.check(request)
+                outcome = await behaviour(request, context)
             if carried:
                 context.set_trailing_metadata(tuple(carried.items()))
         except Exception as error:  # noqa: BLE001 (every failure becomes a status here)

@@ -53,10 +53,9 @@ end
 
 local function put(window, now)
   local key = window.key
-  if window.used == 0 then
-    call('DEL', key)
-  elseif window.used < window.size then
-    call('LTRIM', key, 0, window.used - 1)
+  if window.used < window.size then
+    -- When nothing is left in the window, 1 before 0 empties the list.
+    call('LTRIM', key, window.used > 0 and 0 or 1, math.max(window.used - 1, 0))
   end
   for _ = 1, window.units do
     call('LPUSH', key, now)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -122,19 +122,20 @@ class RateLimiter:
             task.add_done_callback(self._asking.discard)
 
     async def _answer(self, questions: "list[_Question]") -> None:
+        verdicts: Iterable[Verdict] = ()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answers = await self._ask(questions)
+                verdicts = _verdicts(questions, await self._ask(questions))
         except (RedisError, OSError) as error:
             self._breaker.failed()
             log.warning("limits without Redis", error=repr(error))
-            answers = []
         else:
             self._breaker.succeeded()
-        verdicts = _verdicts(questions, answers)
-        for question, verdict in zip_longest(questions, verdicts):
-            if not question.verdict.done():
-                question.verdict.set_result(verdict)
+        finally:
+            # Whatever happened, nobody is left waiting.
+            for question, verdict in zip_longest(questions, verdicts):
+                if not question.verdict.done():
+                    question.verdict.set_result(verdict)
 
     async def _ask(self, questions: "list[_Question]") -> Any:
         keys: list[Any] = []
@@ -162,12 +163,11 @@ class _Question(NamedTuple):
     verdict: asyncio.Future[Verdict | None]
 
 
-def _verdicts(questions: Sequence[_Question], answers: Sequence[int]) -> Iterator[Verdict]:
-    """What the script's answer means for each question; nothing when there is none."""
-    if not answers:
-        return
-    now = answers[0] / _MICRO
+def _verdicts(questions: Sequence[_Question], answers: Sequence[int]) -> list[Verdict]:
+    """What the script's answer means for each question."""
+    now, verdicts = answers[0] / _MICRO, []
     for start, question in zip(range(1, len(answers), _ANSWER), questions, strict=True):
         taken, index, left, more, wait = answers[start : start + _ANSWER]
         bucket = question.buckets[index - 1]
-        yield Verdict(bool(taken), bucket, left, now, more / _MICRO, wait / _MICRO)
+        verdicts.append(Verdict(bool(taken), bucket, left, now, more / _MICRO, wait / _MICRO))
+    return verdicts
