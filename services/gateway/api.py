@@ -135,14 +135,14 @@ class Api:
         Raises:
             RateLimited: they have asked too often.
         """
-        client: Client | DomainError
+        template = match.template if match else _UNKNOWN
         try:
             client = await self._credentials.client_of(request.authorization)
         except DomainError as error:
-            client = error
-        known = client if isinstance(client, Client) else None
-        template = match.template if match else _UNKNOWN
-        await self._limits.take(request, known, template, route.policy.rate_cost if route else 1)
+            # Nothing heavy is done for them.
+            await self._limits.take(request, None, template, 1)
+            return error
+        await self._limits.take(request, client, template, route.policy.rate_cost if route else 1)
         return client
 
     async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Answer:

@@ -143,7 +143,9 @@ async def test_paths_that_lead_nowhere_share_a_budget(client, metered):
 async def test_a_request_weighs_what_its_rpc_costs(client, metered):
     body = {"orders": [{}]}
 
-    assert await remaining(client, "POST", "/api/v1/orders:batchCreate", json=body) == 40
+    path = "/api/v1/orders:batchCreate"
+    assert await remaining(client, "POST", path, json=body) == 40
+    assert await remaining(client, "POST", path, headers={"authorization": ""}) == 59
 
 
 async def test_bad_credentials_use_up_the_budget_of_their_address(client, metered, guests):
