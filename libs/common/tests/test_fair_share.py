@@ -160,6 +160,11 @@ class Inventory(inventory_service_pb2_grpc.InventoryServiceServicer):
         self.may_finish = asyncio.Event()
         self.entered = asyncio.Semaphore(0)
 
+    async def entered_by(self, calls):
+        """Return when so many more calls are being worked on."""
+        for _ in range(calls):
+            await asyncio.wait_for(self.entered.acquire(), 5)
+
     async def GetProduct(self, request, context):
         self.entered.release()
         await self.may_finish.wait()
@@ -190,11 +195,11 @@ async def test_a_tenant_has_so_many_calls_at_a_time_and_others_their_own():
                 return asyncio.create_task(ask(stub))
 
         running = [call(user(NOISY)), call(user(NOISY))]
-        await inventory.entered.acquire()
-        await inventory.entered.acquire()
+        await inventory.entered_by(2)
         with pytest.raises(Exception, match="2 requests of yours") as refused:
             await call(user(NOISY))
         running += [call(user(LIGHT)), call(caller.service_caller("gateway", NOISY))]
+        await inventory.entered_by(2)
         inventory.may_finish.set()
         await asyncio.gather(*running)
         await call(user(NOISY))
