@@ -22,6 +22,7 @@ from common.connections import (
     open_engine,
 )
 from common.errors import DomainError, Unauthenticated
+from common.fair_share import Places
 from common.idempotency import once
 from common.replicas import Replicas
 from common.transaction import PendingEvent, Transaction
@@ -83,6 +84,7 @@ class Database:
     ) -> None:
         self._service = service
         self._engine = open_engine(url, pool_size)
+        self._places = Places(pool_size)
         self._replicas = Replicas(
             url, replicas, self._value, pool_size=pool_size, most_lag_seconds=most_lag_seconds
         )
@@ -100,10 +102,13 @@ class Database:
             Unavailable: the database cannot be reached; nothing was done.
             OutcomeUnknown: the connection broke during the commit.
         """
-        begin = f"BEGIN; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
+        tenant_id = _tenant_of_caller()
         events: list[Any] = []
-        async with connected(self._engine, begin) as connection:
-            transaction = Transaction(connection, _tenant_of_caller())
+        async with (
+            self._places.one_for(tenant_id),
+            connected(self._engine, _begin_for(tenant_id, "BEGIN")) as connection,
+        ):
+            transaction = Transaction(connection, tenant_id)
             yield transaction
             if transaction.pending_events and self._write_events:
                 events = await self._write_events(transaction)
@@ -126,14 +131,17 @@ class Database:
             ReplicaFailed: a replica broke off; the same read on the primary may well succeed.
         """
         tenant_id = _tenant_of_caller()
-        begin = f"BEGIN READ ONLY; SET LOCAL erp.tenant_id = '{tenant_id}'; {_limits()}"
         reading = None if fresh else consistency.current_reading()
         if reading is not None:
+            begin = _begin_for(tenant_id, "BEGIN READ ONLY")
             async with self._replicas.connected(reading, self._service, begin) as replica:
                 if replica is not None:
                     yield Transaction(replica, tenant_id)
                     return
-        async with connected(self._engine, begin) as connection:
+        async with (
+            self._places.one_for(tenant_id),
+            connected(self._engine, _begin_for(tenant_id, "BEGIN READ ONLY")) as connection,
+        ):
             yield Transaction(connection, tenant_id)
             await commit(connection)
 
@@ -221,6 +229,10 @@ def _tenant_of_caller() -> UUID:
     if tenant_id is None:
         raise Unauthenticated("The caller stands for no tenant.")
     return tenant_id
+
+
+def _begin_for(tenant_id: UUID, begin: str) -> str:
+    return f"{begin}; SET LOCAL erp.tenant_id = '{tenant_id}'; {_limits()}"
 
 
 def _limits() -> str:

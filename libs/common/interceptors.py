@@ -22,6 +22,7 @@ from common.errors import (
     StatusCode,
     Unauthenticated,
 )
+from common.fair_share import Calls
 from common.identity import Verifier
 from common.metrics import RpcMetrics
 from common.repetitions import IDEMPOTENCY_KEY, CarryOut, Repetitions
@@ -50,6 +51,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         policies: Mapping[str, RpcPolicy],
         verifier: Verifier,
         timeout_seconds: float,
+        most_calls: int = 512,
         repetitions: Repetitions | None = None,
     ) -> None:
         """Guard the rpcs of a service.
@@ -59,6 +61,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             policies: its rpcs by path; no other is served.
             verifier: believes the callers.
             timeout_seconds: time for a call that brings no deadline.
+            most_calls: how many calls of one tenant are worked on at the same time.
             repetitions: recognises calls that come again; without it all are new.
         """
         self._repetitions = repetitions
@@ -66,6 +69,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._policies = policies
         self._verifier = verifier
         self._timeout_seconds = timeout_seconds
+        self._calls = Calls(service, most_calls)
         self._metrics = RpcMetrics(service)
         self._handlers: dict[str, Any] = {}
         self._running: set[asyncio.Task[Message | Status]] = set()
@@ -121,10 +125,11 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             caller = self._identify(metadata, request_id)
             become(caller)
             deadline.start(self._seconds_left(context))
-            _permit(policy, caller)
-            validation.check(request)
-            carry_out = partial(behaviour, request, context)
-            outcome = await self._answer(policy, request, metadata, carry_out)
+            with self._calls.one_of(caller):
+                _permit(policy, caller)
+                validation.check(request)
+                carry_out = partial(behaviour, request, context)
+                outcome = await self._answer(policy, request, metadata, carry_out)
             if written:
                 trailers.add(trailers.CONSISTENCY_TOKEN, consistency.write_token(written))
             if carried:

@@ -84,8 +84,8 @@ class Server:
         self.port = 0
         self._name = name
         self._settings = settings
-        timeout = settings.request_timeout_seconds
-        self._interceptor = Interceptor(name, policies, verifier, timeout, repetitions)
+        timeout, most_calls = settings.request_timeout_seconds, settings.tenant_calls
+        self._interceptor = Interceptor(name, policies, verifier, timeout, most_calls, repetitions)
         self._health = Health([service.descriptor.full_name for service in services], checks)
         self._server = grpc.aio.server(interceptors=[self._interceptor], options=_options(settings))
         for service in services:

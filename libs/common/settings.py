@@ -160,6 +160,38 @@ class Settings:
             "KV_ERP_LOG_FORMAT", "json for machines, text for people.", one_of("json", "text")
         ),
     ] = "json"
+    api_rate_limit: Annotated[
+        int,
+        Variable(
+            "API_RATE_LIMIT",
+            "Requests a minute of one user to one route, on the plan `default`.",
+            whole(1, 1_000_000),
+        ),
+    ] = 60
+    gateway_replicas: Annotated[
+        int,
+        Variable(
+            "KV_ERP_GATEWAY_REPLICAS",
+            "Gateway processes in all: while Redis is away each lets in its share of a limit.",
+            whole(1, 1000),
+        ),
+    ] = 1
+    trusted_proxies: Annotated[
+        int,
+        Variable(
+            "KV_ERP_TRUSTED_PROXIES",
+            "Proxies of ours before the gateway, whose X-Forwarded-For is believed.",
+            whole(0, 10),
+        ),
+    ] = 0
+    tenant_calls: Annotated[
+        int,
+        Variable(
+            "KV_ERP_TENANT_CALLS",
+            "Calls of one tenant that a process works on at the same time.",
+            whole(1, 100_000),
+        ),
+    ] = 512
     database_pool: Annotated[
         int,
         Variable("KV_ERP_DATABASE_POOL", "Database connections of a process.", whole(1, 200)),

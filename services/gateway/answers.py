@@ -16,7 +16,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _JSON: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _PROBLEM: Headers = ((b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store"))
-_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class Answer(NamedTuple):
@@ -26,9 +26,11 @@ class Answer(NamedTuple):
     headers: Headers = ()
     body: bytes = b""
 
-    async def send(self, send: Send, request_id: str, *, with_body: bool = True) -> None:
+    async def send(
+        self, send: Send, request_id: str, rate_headers: Headers, *, with_body: bool = True
+    ) -> None:
         """Write it out."""
-        headers = [*self.headers, (b"x-request-id", request_id.encode())]
+        headers = [*self.headers, *rate_headers, (b"x-request-id", request_id.encode())]
         if self.status != HTTPStatus.NO_CONTENT:
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -69,7 +71,7 @@ def _headers_of(error: DomainError) -> list[tuple[bytes, bytes]]:
     status = http_status_of(error)
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
-    if status in _BUSY or error.retry_after_seconds is not None:
+    if status in BUSY or error.retry_after_seconds is not None:
         seconds = math.ceil(error.retry_after_seconds or 1)
         headers.append((b"retry-after", str(max(seconds, 1)).encode()))
     if isinstance(error, MethodNotAllowed):

@@ -12,15 +12,17 @@ from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
 from common import consistency, tracing, trailers
-from common.caller import Caller, become
+from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
 from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Idempotency
 from gateway.answers import Answer, error_answer, internal_answer, json_answer
+from gateway.credentials import Client
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
 from gateway.http_request import HttpRequest
+from gateway.limits import RequestLimits
 from gateway.metrics import HttpMetrics
 from gateway.repeating import until_answered
 from gateway.requests import read_message
@@ -29,6 +31,8 @@ from gateway.settlements import Settlements
 
 log = structlog.get_logger()
 
+# Stands for all paths that lead nowhere.
+_UNKNOWN = "unknown"
 _HEADER_OF_TRAILER = {
     trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
     trailers.CONSISTENCY_TOKEN: b"consistency-token",
@@ -39,8 +43,8 @@ _REPLAYED = (b"idempotent-replayed", b"true")
 class Credentials(Protocol):
     """Knows who is calling."""
 
-    async def caller_of(self, authorization: bytes | None) -> Caller:
-        """The caller that a header names.
+    async def client_of(self, authorization: bytes | None) -> Client:
+        """The client that a header names.
 
         Raises:
             Unauthenticated: it names nobody.
@@ -54,6 +58,7 @@ class Api:
         routes: what it offers.
         channels: the services by name.
         credentials: who may come in.
+        limits: how often.
         feed: where the end of follow-up work is heard of.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
@@ -64,6 +69,7 @@ class Api:
         routes: Routes,
         channels: Mapping[str, Channel],
         credentials: Credentials,
+        limits: RequestLimits,
         feed: Feed,
         *,
         timeout_seconds: float = 10.0,
@@ -71,6 +77,7 @@ class Api:
     ) -> None:
         self._routes = routes
         self._credentials = credentials
+        self._limits = limits
         self._timeout_seconds = timeout_seconds
         self._room = most_requests
         self._metrics = HttpMetrics()
@@ -87,7 +94,8 @@ class Api:
         self._room -= 1
         try:
             answer = await self._answer_or_error(request)
-            await answer.send(send, request.request_id, with_body=request.method != "HEAD")
+            with_body = request.method != "HEAD"
+            await answer.send(send, request.request_id, request.rate_headers, with_body=with_body)
         finally:
             self._room += 1
         seconds = time.monotonic() - started
@@ -107,20 +115,40 @@ class Api:
         if self._room < 0:
             raise TooManyAtOnce
         match = self._routes.find(request.path)
+        route = match.route(request.method) if match else None
+        client = await self._admit(request, match, route)
         if match is None:
             raise UnknownPath
         if request.method == "OPTIONS":
             return Answer(HTTPStatus.NO_CONTENT, [(b"allow", _allow(match).encode())])
-        caller = await self._credentials.caller_of(request.authorization)
-        route = match.routes.get("GET" if request.method == "HEAD" else request.method)
+        if isinstance(client, DomainError):
+            raise client
         if route is None:
             raise MethodNotAllowed(_allow(match))
         request.route = route
-        if not caller.may(route.policy.permission):
+        if not client.caller.may(route.policy.permission):
             raise NotPermitted(route.policy.permission)
         tracing.follow(request.traceparent)
-        become(dataclasses.replace(caller, request_id=request.request_id))
+        become(dataclasses.replace(client.caller, request_id=request.request_id))
         return await self._run(route, match.values, request)
+
+    async def _admit(
+        self, request: HttpRequest, match: Match | None, route: Route | None
+    ) -> Client | DomainError:
+        """Who asks, or why that is not known; counted in either case.
+
+        Raises:
+            RateLimited: they have asked too often.
+        """
+        template = match.template if match else _UNKNOWN
+        try:
+            client = await self._credentials.client_of(request.authorization)
+        except DomainError as error:
+            # Nothing heavy is done for them.
+            await self._limits.take(request, None, template, 1)
+            return error
+        await self._limits.take(request, client, template, route.policy.rate_cost if route else 1)
+        return client
 
     async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Answer:
         started = time.monotonic()

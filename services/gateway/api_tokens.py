@@ -36,6 +36,8 @@ class Holder:
     tenant_id: UUID
     permissions: frozenset[str]
     expires_at: datetime | None
+    # The tenant's plan.
+    plan: str
 
 
 async def create_token(
@@ -97,18 +99,26 @@ async def revoke_tokens_named(tx: Transaction, name: str) -> None:
 
 async def find_holder(database: Database, token_hash: bytes) -> Holder | None:
     """Whom the token with this hash stands for; None when it is unknown, expired or revoked."""
-    statement = select(
-        _tokens.c.id, _tokens.c.tenant_id, _tokens.c.permissions, _tokens.c.expires_at
-    ).where(
-        _tokens.c.hash == token_hash,
-        _tokens.c.revoked_at.is_(None),
-        or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > func.now()),
+    statement = (
+        select(
+            _tokens.c.id,
+            _tokens.c.tenant_id,
+            _tokens.c.permissions,
+            _tokens.c.expires_at,
+            tables.tenants.c.plan,
+        )
+        .join(tables.tenants, tables.tenants.c.id == _tokens.c.tenant_id)
+        .where(
+            _tokens.c.hash == token_hash,
+            _tokens.c.revoked_at.is_(None),
+            or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > func.now()),
+        )
     )
     async with database.system_transaction(LOOKUP) as connection:
         row = (await connection.execute(statement)).one_or_none()
     if row is None:
         return None
-    return Holder(row.id, row.tenant_id, frozenset(row.permissions), row.expires_at)
+    return Holder(row.id, row.tenant_id, frozenset(row.permissions), row.expires_at, row.plan)
 
 
 def hash_of(secret: bytes) -> bytes:

@@ -22,6 +22,7 @@ from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
 from common.identity import Minter, minter_of, verifier_of
 from common.process import Stop
+from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
@@ -38,6 +39,8 @@ from gateway.feed import Feed
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
+from gateway.limits import RequestLimits
+from gateway.plans import Plans
 from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
@@ -118,7 +121,9 @@ class _Gateway:
 
         readiness = Readiness(is_there(database.ping))
         timeout = settings.request_timeout_seconds
-        api = Api(routes, {**channels, NAME: own}, credentials, feed, timeout_seconds=timeout)
+        limits = _limits(settings, opened)
+        every = {**channels, NAME: own}
+        api = Api(routes, every, credentials, limits, feed, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
         for loop in (doorbell.run(), feed.run(), readiness.watch()):
@@ -148,6 +153,12 @@ def _grpc_server(
     verifier = verifier_of(settings, NAME)
     checks = {"database": database.ping}
     return Server(NAME, settings, services, verifier, checks, Repetitions(database))
+
+
+def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:
+    redis = _redis(settings, opened, Role.LIMITS)
+    limiter = RateLimiter(redis, replicas=settings.gateway_replicas)
+    return RequestLimits(limiter, Plans(settings.api_rate_limit), settings.trusted_proxies)
 
 
 def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:

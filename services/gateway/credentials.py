@@ -1,4 +1,4 @@
-"""From the Authorization header to the caller, with the database asked once in a while only."""
+"""From the Authorization header to the client, with the database asked once in a while only."""
 
 import asyncio
 import re
@@ -23,15 +23,23 @@ Find = Callable[[bytes], Awaitable[Holder | None]]
 
 
 @dataclass(frozen=True)
+class Client:
+    """Who is at the door: on whose behalf, and what their plan lets them ask."""
+
+    caller: Caller
+    plan: str
+
+
+@dataclass(frozen=True)
 class _Known:
-    caller: Caller | None
+    client: Client | None
     checked: float
     # Wall clock; infinite when it never ends.
     expires: float
 
 
 class ApiTokenCredentials:
-    """Knows callers by their API token."""
+    """Knows clients by their API token."""
 
     def __init__(self, find: Find) -> None:
         """Ask this function for the holder of a hash."""
@@ -41,8 +49,8 @@ class ApiTokenCredentials:
         self._bad: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Known]] = {}
 
-    async def caller_of(self, authorization: bytes | None) -> Caller:
-        """The caller that a header names.
+    async def client_of(self, authorization: bytes | None) -> Client:
+        """The client that a header names.
 
         Raises:
             Unauthenticated: there is no token, or it is not good.
@@ -52,9 +60,9 @@ class ApiTokenCredentials:
             raise Unauthenticated("Send an API token as Authorization: Bearer kv_…")
         match = _BEARER.fullmatch(authorization)
         known = await self._known(hash_of(match[1])) if match else None
-        if known is None or known.caller is None or known.expires <= time.time():
+        if known is None or known.client is None or known.expires <= time.time():
             raise Unauthenticated("This credential is not valid, or no longer.")
-        return known.caller
+        return known.client
 
     def forget(self) -> None:
         """Ask the database again for each token: one was revoked here."""
@@ -97,4 +105,4 @@ def _known(holder: Holder | None, checked: float) -> _Known:
         return _Known(None, checked, 0.0)
     caller = Caller(holder.tenant_id, f"token:{holder.token_id}", holder.permissions)
     expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
-    return _Known(caller, checked, expires)
+    return _Known(Client(caller, holder.plan), checked, expires)

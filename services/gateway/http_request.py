@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -34,9 +35,12 @@ class HttpRequest:
         "__dict__",
         "_headers",
         "_receive",
+        "_scope_headers",
         "method",
         "path",
+        "peer",
         "query",
+        "rate_headers",
         "request_id",
         "route",
     )
@@ -48,6 +52,11 @@ class HttpRequest:
         # Still percent-encoded.
         self.path: str = scope["raw_path"].decode("ascii", "replace")
         self.query: bytes = scope["query_string"]
+        # Where the connection comes from.
+        self.peer: str | None = client[0] if (client := scope.get("client")) else None
+        self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        # Known once the request has been counted.
+        self.rate_headers: Sequence[tuple[bytes, bytes]] = ()
         # Known once the request has been let in.
         self.route: Route | None = None
         given = self._headers.get(b"x-request-id")
@@ -59,6 +68,11 @@ class HttpRequest:
     def authorization(self) -> bytes | None:
         """The credential, as sent."""
         return self._headers.get(b"authorization")
+
+    @property
+    def forwarded_for(self) -> list[bytes]:
+        """The X-Forwarded-For headers, as sent, in their order."""
+        return [value for name, value in self._scope_headers if name == b"x-forwarded-for"]
 
     @property
     def traceparent(self) -> str | None:

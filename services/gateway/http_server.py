@@ -170,7 +170,8 @@ def _config(app: ASGIApp, grace_seconds: float) -> uvicorn.Config:
 
 def _listen(bind: Address, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Said in full, since asyncio switches Nagle's algorithm off only where it sees the protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from gateway.answers import BUSY
 from gateway.comments import comments
 from gateway.contract import SERVICES
 from gateway.query import is_parameter
@@ -12,7 +13,27 @@ from gateway.schemas import Schema, Schemas
 
 Object = dict[str, Any]
 
-_HEADERS = "#/components/headers/"
+# Headers by their name here: their name on the wire, what they say, and as what. The last but one
+# and two are those of draft-ietf-httpapi-ratelimit-headers.
+_HEADERS = {
+    "RequestId": ("X-Request-Id", "Names this request in our logs.", "string"),
+    "Limit": (
+        "X-RateLimit-Limit",
+        "Requests a minute, of the limit nearest to its end.",
+        "integer",
+    ),
+    "Remaining": ("X-RateLimit-Remaining", "How many of them are left.", "integer"),
+    "Reset": ("X-RateLimit-Reset", "When there will be more, in epoch seconds.", "integer"),
+    "State": ("RateLimit", 'What is left, and seconds until more: `"user";r=59;t=12`.', "string"),
+    "Policy": ("RateLimit-Policy", "All limits that count this request.", "string"),
+    "RetryAfter": ("Retry-After", "Seconds to wait before trying again.", "integer"),
+}
+_ON_EVERY_ANSWER = {
+    on_wire: {"$ref": f"#/components/headers/{name}"}
+    for name, (on_wire, _, _) in _HEADERS.items()
+    if name != "RetryAfter"
+}
+_RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
 _PROBLEM: Schema = {
     "type": "object",
     "description": "What went wrong (RFC 9457). `reason` is for programs, `detail` for people; "
@@ -48,7 +69,8 @@ _PROBLEMS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 4 MiB.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The idempotency key was used for another request.",
-    HTTPStatus.TOO_MANY_REQUESTS: "There have been too many requests.",
+    HTTPStatus.TOO_MANY_REQUESTS: "There have been too many requests; `Retry-After` says when "
+    "the next is let in.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong on our side.",
     HTTPStatus.SERVICE_UNAVAILABLE: "A part of the system is away for the moment.",
     HTTPStatus.GATEWAY_TIMEOUT: "It took too long.",
@@ -133,8 +155,7 @@ def _parameter(field: Any, place: str, schemas: Schemas) -> Object:
 
 
 def _responses(route: Route, schemas: Schemas) -> Object:
-    headers = {"X-Request-Id": {"$ref": _HEADERS + "RequestId"}}
-    done: Object = {"description": HTTPStatus(route.success).phrase, "headers": headers}
+    done: Object = {"description": HTTPStatus(route.success).phrase, "headers": _ON_EVERY_ANSWER}
     if route.success != HTTPStatus.NO_CONTENT:
         schema = schemas.answer(route.method.output_type)
         done["content"] = {"application/json": {"schema": schema}}
@@ -151,13 +172,8 @@ def _responses(route: Route, schemas: Schemas) -> Object:
 def _components(schemas: Schemas) -> Object:
     return {
         "schemas": dict(sorted({**schemas.by_name, "Problem": _PROBLEM}.items())),
-        "responses": {status.name: _problem(text) for status, text in _PROBLEMS.items()},
-        "headers": {
-            "RequestId": {
-                "description": "Names this request in our logs.",
-                "schema": {"type": "string"},
-            }
-        },
+        "responses": {status.name: _problem(status, text) for status, text in _PROBLEMS.items()},
+        "headers": {name: _header(*described) for name, described in _HEADERS.items()},
         "parameters": {
             "IdempotencyKey": {
                 "name": "Idempotency-Key",
@@ -183,10 +199,14 @@ def _components(schemas: Schemas) -> Object:
     }
 
 
-def _problem(text: str) -> Object:
+def _header(_: str, description: str, kind: str) -> Object:
+    return {"description": description, "schema": {"type": kind}}
+
+
+def _problem(status: HTTPStatus, text: str) -> Object:
     reference = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": text,
-        "headers": {"X-Request-Id": {"$ref": _HEADERS + "RequestId"}},
+        "headers": _ON_EVERY_ANSWER | (_RETRY_AFTER if status in BUSY else {}),
         "content": {"application/problem+json": {"schema": reference}},
     }

@@ -81,6 +81,15 @@ class Match:
     routes: dict[str, Route]
     values: tuple[str, ...]
 
+    @property
+    def template(self) -> str:
+        """The path that all these routes share."""
+        return next(iter(self.routes.values())).template
+
+    def route(self, method: str) -> Route | None:
+        """The route for an HTTP method; HEAD is GET without the body."""
+        return self.routes.get("GET" if method == "HEAD" else method)
+
 
 class _Node:
     """A segment of the templates."""

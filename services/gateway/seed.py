@@ -19,7 +19,7 @@ from gateway.users import put_user
 TENANTS = (
     NewTenant("acme", "Acme", "EUR", "unmetered"),
     NewTenant("globex", "Globex", "EUR", "unmetered"),
-    NewTenant("initech", "Initech", "EUR", "standard"),
+    NewTenant("initech", "Initech", "EUR", "default"),
 )
 TOKEN_NAME = "local stack"  # noqa: S105 (a name, not a secret)
 

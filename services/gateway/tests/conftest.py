@@ -1,36 +1,45 @@
 """A gateway over HTTP, in front of servers that stand for the other services."""
 
 from collections.abc import AsyncIterator
-from uuid import UUID
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
-from common import outbox
+from common import ids, outbox
 from common.caller import Caller
 from common.database import Database
 from common.errors import Unauthenticated
+from common.rate_limit import RateLimiter
 from common.settings import Address
 from common.testing import ServiceDatabase, TestServers
 from gateway.api import Api
 from gateway.app import SYSTEM_REASONS
 from gateway.contract import SERVICES
+from gateway.credentials import Client
 from gateway.feed import Feed
 from gateway.http_server import HttpServer
+from gateway.limits import RequestLimits
+from gateway.plans import Plans
 from gateway.routes import Routes
 from gateway.tests.standing_in import StandIn, standing_in_for_sales
 
-TENANT = UUID("01890000-0000-7000-8000-00000000aaaa")
-
 
 class Guests:
-    """Credentials that a test makes up: the header's value names the permissions."""
+    """Credentials that a test makes up: the header's value names the permissions, the plan and the
+    user's id are the test's."""
 
-    async def caller_of(self, authorization: bytes | None) -> Caller:
+    def __init__(self) -> None:
+        self.tenant = ids.new()
+        self.plan = "unmetered"
+        self.user = "test"
+
+    async def client_of(self, authorization: bytes | None) -> Client:
         if not authorization:
             raise Unauthenticated("No credential was sent.")
         permissions = authorization.decode().removeprefix("Bearer ").split(",")
-        return Caller(TENANT, "token:test", frozenset(permissions))
+        caller = Caller(self.tenant, f"token:{self.user}", frozenset(permissions))
+        return Client(caller, self.plan)
 
 
 @pytest.fixture
@@ -50,9 +59,28 @@ def feed() -> Feed:
 
 
 @pytest.fixture
-async def server(sales_and_channel, feed) -> AsyncIterator[HttpServer]:
+def guests() -> Guests:
+    return Guests()
+
+
+@pytest.fixture
+async def redis(servers) -> AsyncIterator[Redis]:
+    async with Redis.from_url(servers.valkey.url) as redis:
+        for key in await redis.keys("rate_limit:tenant:anonymous:*"):
+            await redis.delete(key)
+        yield redis
+
+
+@pytest.fixture
+async def limits(redis) -> RequestLimits:
+    return RequestLimits(RateLimiter(redis), Plans(), trusted_proxies=1)
+
+
+@pytest.fixture
+async def server(sales_and_channel, feed, guests, limits) -> AsyncIterator[HttpServer]:
     channels = dict.fromkeys(SERVICES, sales_and_channel[1])
-    api = Api(Routes(SERVICES.values()), channels, Guests(), feed, timeout_seconds=2)
+    routes = Routes(SERVICES.values())
+    api = Api(routes, channels, guests, limits, feed, timeout_seconds=2)
     server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
     yield server

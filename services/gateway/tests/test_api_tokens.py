@@ -1,6 +1,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from common import ids
@@ -20,7 +21,7 @@ from gateway.tenants import NewTenant, create_tenant
 @pytest.fixture
 async def company(database, tenant):
     """A tenant of this test alone."""
-    new = NewTenant(f"t-{tenant.hex[-12:]}", "Test", "EUR", "standard")
+    new = NewTenant(f"t-{tenant.hex[-12:]}", "Test", "EUR", "default")
     with acting_as(service_caller("gateway", tenant)):
         async with database.tenant_transaction() as tx:
             await create_tenant(tx, new)
@@ -45,7 +46,7 @@ async def test_a_token_speaks_for_its_tenant_with_its_permissions(database, comp
     who = Caller(company, "user:1", frozenset({"sales.*"}))
 
     token = await make(database, who, ["sales.orders.read"])
-    caller = await knows(database).caller_of(header(token))
+    caller = (await knows(database).client_of(header(token))).caller
 
     assert caller.tenant_id == company
     assert caller.subject == f"token:{token.id}"
@@ -110,25 +111,39 @@ async def test_a_token_with_no_permissions_named_has_those_of_its_maker(database
 )
 async def test_what_is_no_token_is_nobodys(database, authorization):
     with pytest.raises(Unauthenticated):
-        await knows(database).caller_of(authorization)
+        await knows(database).client_of(authorization)
+
+
+async def test_a_changed_plan_is_seen_when_the_cache_is_old(
+    database, company, gateway_database, monkeypatch
+):
+    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    known = knows(database)
+    before = await known.client_of(header(token))
+    with psycopg.connect(gateway_database.operator) as operator:
+        operator.execute("UPDATE tenants SET plan = 'unmetered' WHERE id = %s", (company,))
+
+    monkeypatch.setattr(credentials, "CACHED_SECONDS", 0)
+
+    assert (before.plan, (await known.client_of(header(token))).plan) == ("default", "unmetered")
 
 
 async def test_an_expired_token_is_refused_even_from_the_cache(database, company, monkeypatch):
     soon = datetime.now(UTC) + timedelta(hours=1)
     token = await make(database, Caller(company, "user:1", frozenset({"*"})), (), soon)
     known = knows(database)
-    await known.caller_of(header(token))
+    await known.client_of(header(token))
 
     monkeypatch.setattr(credentials.time, "time", soon.timestamp)
 
     with pytest.raises(Unauthenticated):
-        await known.caller_of(header(token))
+        await known.client_of(header(token))
 
 
 async def test_a_revoked_token_is_refused_at_once_where_it_was_revoked(database, company):
     token = await make(database, Caller(company, "user:1", frozenset({"*"})))
     known = knows(database)
-    await known.caller_of(header(token))
+    await known.client_of(header(token))
 
     with as_user(company):
         async with database.tenant_transaction() as tx:
@@ -136,7 +151,7 @@ async def test_a_revoked_token_is_refused_at_once_where_it_was_revoked(database,
     known.forget()
 
     with pytest.raises(Unauthenticated):
-        await known.caller_of(header(token))
+        await known.client_of(header(token))
 
 
 async def test_elsewhere_a_revoked_token_is_refused_when_the_cache_is_old(
@@ -144,16 +159,16 @@ async def test_elsewhere_a_revoked_token_is_refused_when_the_cache_is_old(
 ):
     token = await make(database, Caller(company, "user:1", frozenset({"*"})))
     known = knows(database)
-    await known.caller_of(header(token))
+    await known.client_of(header(token))
     with as_user(company):
         async with database.tenant_transaction() as tx:
             await revoke_token(tx, ids.parse(token.id, "id"))
-    await known.caller_of(header(token))
+    await known.client_of(header(token))
 
     monkeypatch.setattr(credentials, "CACHED_SECONDS", 0)
 
     with pytest.raises(Unauthenticated):
-        await known.caller_of(header(token))
+        await known.client_of(header(token))
 
 
 async def test_another_tenants_token_is_not_found_and_not_listed(database, company):
@@ -189,7 +204,7 @@ async def test_the_database_is_asked_once_for_all_who_come_at_the_same_time():
 
     known = ApiTokenCredentials(find)
     guess = b"Bearer kv_" + b"g" * 43
-    await asyncio.gather(*(known.caller_of(guess) for _ in range(20)), return_exceptions=True)
+    await asyncio.gather(*(known.client_of(guess) for _ in range(20)), return_exceptions=True)
 
     assert asked == [hash_of(guess[7:])]
 
@@ -204,24 +219,24 @@ async def test_known_tokens_outlast_a_database_that_is_away(database, company, m
         return await find_holder(database, token_hash)
 
     known = ApiTokenCredentials(find)
-    before = await known.caller_of(header(token))
+    before = await known.client_of(header(token))
     away = True
     monkeypatch.setattr(credentials, "CACHED_SECONDS", 0)
 
-    assert await known.caller_of(header(token)) == before
+    assert await known.client_of(header(token)) == before
     with pytest.raises(Unavailable):
-        await known.caller_of(b"Bearer kv_" + b"x" * 43)
+        await known.client_of(b"Bearer kv_" + b"x" * 43)
 
 
 async def test_guesses_do_not_push_out_what_is_good(database, company, monkeypatch):
     monkeypatch.setattr(credentials, "_MOST_CACHED", 5)
     token = await make(database, Caller(company, "user:1", frozenset({"*"})))
     known = knows(database)
-    await known.caller_of(header(token))
+    await known.client_of(header(token))
 
     for number in range(20):
         with pytest.raises(Unauthenticated):
-            await known.caller_of(b"Bearer kv_%043d" % number)
+            await known.client_of(b"Bearer kv_%043d" % number)
 
     assert len(known._good) == 1
     assert len(known._bad) == 5
@@ -238,16 +253,16 @@ async def test_a_new_tenant_is_announced_to_all_services(database, company, gate
 async def test_a_short_name_is_taken_once(database, tenant):
     with as_user(tenant):
         async with database.tenant_transaction() as tx:
-            await create_tenant(tx, NewTenant("taken", "One", "EUR", "standard"))
+            await create_tenant(tx, NewTenant("taken", "One", "EUR", "default"))
     with as_user(ids.new()), pytest.raises(TenantExists):
         async with database.tenant_transaction() as tx:
-            await create_tenant(tx, NewTenant("taken", "Two", "EUR", "standard"))
+            await create_tenant(tx, NewTenant("taken", "Two", "EUR", "default"))
 
 
 async def test_seeding_again_keeps_the_tenant_and_replaces_its_credentials(database):
     known = knows(database)
     first = await seed_tenant(database, TENANTS[0])
-    caller = await known.caller_of(f"Bearer {first['token']}".encode())
+    caller = (await known.client_of(f"Bearer {first['token']}".encode())).caller
 
     second = await seed_tenant(database, TENANTS[0])
     known.forget()
@@ -255,9 +270,10 @@ async def test_seeding_again_keeps_the_tenant_and_replaces_its_credentials(datab
     assert first["id"] == second["id"] == str(caller.tenant_id)
     assert first["admin_email"] == "admin@acme.example"
     assert first["admin_password"] != second["admin_password"]
-    assert (await known.caller_of(f"Bearer {second['token']}".encode())).permissions == {"*"}
+    again = await known.client_of(f"Bearer {second['token']}".encode())
+    assert again.caller.permissions == {"*"}
     with pytest.raises(Unauthenticated):
-        await known.caller_of(f"Bearer {first['token']}".encode())
+        await known.client_of(f"Bearer {first['token']}".encode())
 
 
 def test_a_secret_has_the_shape_by_which_scanners_know_it():
