@@ -87,6 +87,9 @@ class Settings:
         int,
         Variable("REDIS_SESSION_DB", "Database for sessions, without its own URL.", whole(0, 15)),
     ] = 3
+    cache_prefix: Annotated[
+        str, Variable("CACHE_PREFIX", "What every key of the cache begins with.")
+    ] = "kv_erp_cache"
     grpc_bind: Annotated[
         Address, Variable("KV_ERP_GRPC_BIND", "Where the service listens for gRPC.", address)
     ] = _LOOPBACK
