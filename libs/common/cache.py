@@ -73,19 +73,13 @@ class Cache:
     Args:
         redis: a client that gives up soon (Role.CACHE).
         prefix: what all keys begin with.
-        on_flush: is told of the tags' keys that any process flushes.
     """
 
-    def __init__(
-        self,
-        redis: Redis,
-        prefix: str = "kv_erp_cache",
-        on_flush: Callable[[Sequence[str]], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, redis: Redis, prefix: str = "kv_erp_cache") -> None:
         self.link = RedisLink(redis, f"{prefix}:messages", self._hear, self._lose)
         self._entries = Entries(redis, self.link.channel)
         self._prefix = prefix
-        self._on_flush = on_flush
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._near = NearLayer()
         self._flights: Flights[bytes | None] = Flights()
         self._made: dict[str, asyncio.Event] = {}
@@ -177,9 +171,9 @@ class Cache:
             self._late.update(dict.fromkeys(keys, _Late(tenant_id)))
             self._is_late.set()
 
-    def tag_key(self, tenant_id: UUID, tag: str) -> str:
-        """What `on_flush` is told when the tag is flushed."""
-        return tags_of(self._prefix, tenant_id, (tag,))[0]
+    def on_flush(self, tell: Callable[[Sequence[str]], None]) -> None:
+        """Let somebody be told of the keys of the tags that any process flushes."""
+        self._listeners.append(tell)
 
     async def _fetch(self, wanted: _Wanted, near: bool) -> bytes | None:
         slot = self._near.expect(wanted.place.key, wanted.place.tags) if near else None
@@ -290,7 +284,11 @@ class Cache:
             await self._is_late.wait()
             if len(self._late) > _MOST_LATE:
                 everything = self._late.values()
-                self._late = {self.tag_key(one.tenant_id, EVERYTHING): one for one in everything}
+                self._late = {
+                    key: one
+                    for one in everything
+                    for key in tags_of(self._prefix, one.tenant_id, (EVERYTHING,))
+                }
             sending = dict(self._late)
             if not await self._send_flush(list(sending)):
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -311,7 +309,8 @@ class Cache:
 
     def _forget(self, keys: Sequence[str]) -> None:
         self._near.flush(keys)
-        self._on_flush(keys)
+        for tell in self._listeners:
+            tell(keys)
 
     def _lose(self) -> None:
         self._near.clear()

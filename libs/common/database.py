@@ -71,6 +71,15 @@ class Transaction:
     tenant_id: UUID
     # Written by outbox.publish; numbered and stored as the transaction's last write.
     pending_events: list[PendingEvent] = field(default_factory=list)
+    # Tags of the cache that end with its commit.
+    outdated: list[str] = field(default_factory=list)
+
+    def outdate(self, *tags: object) -> None:
+        """Let nobody use what is cached under these tags, such as a record's id.
+
+        They are flushed between the commit and the answer to whoever asked for it.
+        """
+        self.outdated.extend(map(str, tags))
 
     async def execute(
         self, statement: Executable, parameters: Parameters | None = None
@@ -98,6 +107,8 @@ class Transaction:
 # Stores a transaction's events; returns what the doorbell rings with after the commit.
 WriteEvents = Callable[[Transaction], Awaitable[list[Any]]]
 RingDoorbell = Callable[[list[Any]], None]
+# Ends what is cached of a tenant under some tags; never fails.
+Flush = Callable[[UUID, Sequence[str]], Awaitable[None]]
 
 
 class Database:
@@ -109,6 +120,7 @@ class Database:
         system_reasons: what `system_transaction` may be used for in this service.
         write_events: stores the events of a transaction before it commits.
         ring: told of the stored events after the commit; must not block.
+        flush: told of what the commit outdated, before anybody learns of the commit.
         pool_size: most connections of the application role that this process opens.
     """
 
@@ -120,6 +132,7 @@ class Database:
         system_reasons: frozenset[str] = frozenset(),
         write_events: WriteEvents | None = None,
         ring: RingDoorbell | None = None,
+        flush: Flush | None = None,
         pool_size: int = 8,
     ) -> None:
         self._engine = _engine(url, pool_size)
@@ -127,6 +140,7 @@ class Database:
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
+        self._flush = flush
 
     @asynccontextmanager
     async def tenant_transaction(self) -> AsyncIterator[Transaction]:
@@ -139,12 +153,18 @@ class Database:
         """
         begin = f"BEGIN; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
         events: list[Any] = []
-        async with _connection(self._engine, begin) as connection:
-            transaction = Transaction(connection, _tenant_of_caller())
-            yield transaction
-            if transaction.pending_events and self._write_events:
-                events = await self._write_events(transaction)
-            await _commit(connection)
+        outdated: list[str] = []
+        try:
+            async with _connection(self._engine, begin) as connection:
+                transaction = Transaction(connection, _tenant_of_caller(), outdated=outdated)
+                yield transaction
+                if transaction.pending_events and self._write_events:
+                    events = await self._write_events(transaction)
+                await _commit(connection)
+        finally:
+            # After an error as well: a commit whose outcome is unknown may have happened.
+            if outdated and self._flush:
+                await self._flush(_tenant_of_caller(), outdated)
         if events and self._ring:
             self._ring(events)
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
+import orjson
 import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
@@ -14,11 +15,20 @@ from common import tracing, trailers
 from common.caller import Caller, become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
-from gateway.answers import Answer, error_answer, internal_answer, json_answer
+from gateway.answers import (
+    Answer,
+    error_answer,
+    internal_answer,
+    json_answer,
+    not_modified,
+    resource_answer,
+)
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
 from gateway.http_request import HttpRequest
+from gateway.kept_answers import KeptAnswers
 from gateway.metrics import HttpMetrics
+from gateway.preconditions import Preconditions, etag_of, is_known
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
 from gateway.settlements import Settlements
@@ -50,6 +60,7 @@ class Api:
         channels: the services by name.
         credentials: who may come in.
         feed: where the end of follow-up work is heard of.
+        kept: answers that need not be asked for again.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
     """
@@ -60,6 +71,7 @@ class Api:
         channels: Mapping[str, Channel],
         credentials: Credentials,
         feed: Feed,
+        kept: KeptAnswers,
         *,
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
@@ -74,6 +86,8 @@ class Api:
             route.policy.path: (route.policy, self._rpcs[route.policy.path]) for route in routes.all
         }
         self._settlements = Settlements(feed, reads)
+        self._kept = kept
+        self._preconditions = Preconditions(routes.records, self._rpcs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
@@ -121,15 +135,42 @@ class Api:
         started = time.monotonic()
         message = await read_message(route, values, request)
         settlement, seconds = route.policy.settlement, request.wait_seconds
-        answer, headers = await self._call(route, message, request)
+        if route.policy.cache_seconds is not None:
+            body = await self._kept.remember(route, message, self._reading(route, message, request))
+            return _record_answer(route, body, (), request)
+        guarded = await self._preconditions.guard(route, message, request.if_match)
+        with guarded:
+            answer, headers = await self._call(route, message, request)
         if settlement is None or seconds is None:
-            return _success(route, answer, headers)
+            return self._success(route, answer, headers, request)
         if self._settlements.can_follow(settlement):
             answer = await self._settlements.follow(settlement, answer, started, seconds)
         if answer.awaiting:
             return json_answer(202, route.write(answer), headers)
         headers.append((b"preference-applied", b"wait=%d" % seconds))
-        return _success(route, answer, headers)
+        return self._success(route, answer, headers, request)
+
+    def _success(
+        self,
+        route: Route,
+        answer: Message,
+        headers: list[tuple[bytes, bytes]],
+        request: HttpRequest,
+    ) -> Answer:
+        if route.success == HTTPStatus.NO_CONTENT:
+            return Answer(HTTPStatus.NO_CONTENT, headers)
+        if route.record not in self._routes.records:
+            return json_answer(route.success, route.write(answer), headers)
+        return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
+
+    def _reading(
+        self, route: Route, message: Message, request: HttpRequest
+    ) -> Callable[[], Awaitable[bytes]]:
+        async def read() -> bytes:
+            answer, _ = await self._call(route, message, request)
+            return orjson.dumps(route.write(answer))
+
+        return read
 
     async def _call(
         self, route: Route, message: Message, request: HttpRequest
@@ -137,9 +178,10 @@ class Api:
         """The service's answer, and the headers that its trailers become."""
         key = request.idempotency_key
         metadata = (("idempotency-key", key),) if key else ()
-        answer, carried = await self._rpcs[route.policy.path].with_trailers(
-            message, metadata=metadata, timeout=self._timeout_seconds
-        )
+        async with self._kept.outdated_by(route, message):
+            answer, carried = await self._rpcs[route.policy.path].with_trailers(
+                message, metadata=metadata, timeout=self._timeout_seconds
+            )
         return answer, [
             (header, carried[name].encode())
             for name, header in _HEADER_OF_TRAILER.items()
@@ -172,7 +214,10 @@ def _allow(match: Match) -> str:
     return ", ".join(sorted(methods))
 
 
-def _success(route: Route, answer: Message, headers: list[tuple[bytes, bytes]]) -> Answer:
-    if route.success == HTTPStatus.NO_CONTENT:
-        return Answer(HTTPStatus.NO_CONTENT, headers)
-    return json_answer(route.success, route.write(answer), headers)
+def _record_answer(
+    route: Route, body: bytes, headers: Sequence[tuple[bytes, bytes]], request: HttpRequest
+) -> Answer:
+    etag = etag_of(body)
+    if route.verb == "GET" and is_known(etag, request.if_none_match):
+        return not_modified(etag)
+    return resource_answer(route.success, body, etag, headers)

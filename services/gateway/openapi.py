@@ -45,6 +45,7 @@ _PROBLEMS = {
     HTTPStatus.FORBIDDEN: "The credential lacks the permission.",
     HTTPStatus.NOT_FOUND: "There is no such thing, or it is another tenant's.",
     HTTPStatus.CONFLICT: "A rule of the business forbids it, or somebody changed it first.",
+    HTTPStatus.PRECONDITION_FAILED: "The record is not what If-Match names.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 4 MiB.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The idempotency key was used for another request.",
@@ -53,12 +54,31 @@ _PROBLEMS = {
     HTTPStatus.SERVICE_UNAVAILABLE: "A part of the system is away for the moment.",
     HTTPStatus.GATEWAY_TIMEOUT: "It took too long.",
 }
+# Where a record has an ETag.
+_RECORDS_ONLY = (HTTPStatus.PRECONDITION_FAILED,)
 _COMMANDS_ONLY = (
     HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of the state to change; in another state nothing is done (412). "
+    "It may stand for `version`, which is then left out.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The ETag that the caller has; 304 without a body while it holds.",
+    "schema": {"type": "string"},
+}
+_ETAG = {
+    "description": "Names this state of the record (strong, RFC 9110).",
+    "schema": {"type": "string"},
+}
 _DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
 
 Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
@@ -69,8 +89,13 @@ def openapi(routes: Iterable[Route]) -> Object:
     """The document for these routes."""
     schemas = Schemas()
     paths: dict[str, Object] = {}
+    routes = list(routes)
+    records = {route.record for route in routes if route.reads_one}
     for route in routes:
-        paths.setdefault(route.template, {})[route.verb.lower()] = _operation(route, schemas)
+        operation = _operation(route, schemas)
+        if route.record in records:
+            _add_etag(route, operation)
+        paths.setdefault(route.template, {})[route.verb.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
@@ -105,6 +130,20 @@ def _operation(route: Route, schemas: Schemas) -> Object:
             "content": {"application/json": {"schema": schema}},
         }
     return operation
+
+
+def _add_etag(route: Route, operation: Object) -> None:
+    """Say what a route that answers with one record does about its state."""
+    answer = operation["responses"][str(int(route.success))]
+    answer["headers"] = answer.get("headers", {}) | {"ETag": {"$ref": _HEADERS + "ETag"}}
+    parameters, responses = operation["parameters"], operation["responses"]
+    if route.reads_one:
+        parameters.append({"$ref": "#/components/parameters/IfNoneMatch"})
+        responses["304"] = {"description": "The caller has it.", "headers": answer["headers"]}
+    elif "id" in route.parameters:
+        parameters.append({"$ref": "#/components/parameters/IfMatch"})
+        status = HTTPStatus.PRECONDITION_FAILED
+        responses[str(int(status))] = {"$ref": f"#/components/responses/{status.name}"}
 
 
 def _parameters(route: Route, schemas: Schemas) -> list[Object]:
@@ -143,6 +182,8 @@ def _responses(route: Route, schemas: Schemas) -> Object:
         unsettled = "Done, and `awaiting` says what other services have still to do."
         responses["202"] = done | {"description": unsettled}
     for status in _PROBLEMS:
+        if status in _RECORDS_ONLY:
+            continue
         if route.verb in ("POST", "PATCH") or status not in _COMMANDS_ONLY:
             responses[str(int(status))] = {"$ref": f"#/components/responses/{status.name}"}
     return responses
@@ -156,9 +197,12 @@ def _components(schemas: Schemas) -> Object:
             "RequestId": {
                 "description": "Names this request in our logs.",
                 "schema": {"type": "string"},
-            }
+            },
+            "ETag": _ETAG,
         },
         "parameters": {
+            "IfMatch": _IF_MATCH,
+            "IfNoneMatch": _IF_NONE_MATCH,
             "IdempotencyKey": {
                 "name": "Idempotency-Key",
                 "in": "header",

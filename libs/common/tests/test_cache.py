@@ -1,66 +1,20 @@
 """What is kept is true, made once, and one's own tenant's; without Redis it is made each time."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
 import pytest
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from common import cache_entries, ids
 from common.cache import Cache
+from common.cache_testing import Source, running_cache, until, until_true
 from common.caller import acting_as, service_caller
 from common.errors import Unauthenticated
 from common.testing import TestServers, as_user
-from ops.valkey import EmbeddedValkey
 
 TTL = 60
-
-
-class Source:
-    """Makes a value, counts how often, and takes as long as it is told to."""
-
-    def __init__(self, value: bytes | None = b"value") -> None:
-        self.value = value
-        self.made = 0
-        self.may_end = asyncio.Event()
-        self.may_end.set()
-
-    async def __call__(self) -> bytes | None:
-        self.made += 1
-        value = self.value
-        await self.may_end.wait()
-        return value
-
-
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-async def until_true(condition: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.002)
-
-
-@asynccontextmanager
-async def process(url: str, prefix: str) -> AsyncIterator[Cache]:
-    """A cache as one process has it."""
-    async with Redis.from_url(url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as redis:
-        cache = Cache(redis, prefix)
-        running = asyncio.create_task(cache.run())
-        await cache.link.standing()
-        yield cache
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture
@@ -78,15 +32,8 @@ def prefix() -> str:
 async def pair(servers: TestServers, prefix: str, patient: None) -> AsyncIterator[list[Cache]]:
     """The caches of two processes."""
     url = servers.valkey.url
-    async with process(url, prefix) as one, process(url, prefix) as other:
+    async with running_cache(url, prefix) as one, running_cache(url, prefix) as other:
         yield [one, other]
-
-
-@pytest.fixture
-async def breakable(tmp_path) -> AsyncIterator[EmbeddedValkey]:
-    """A server that the test may break."""
-    with EmbeddedValkey(tmp_path / "valkey") as valkey:
-        yield valkey
 
 
 @pytest.fixture(autouse=True)
@@ -322,97 +269,6 @@ async def test_the_near_layer_is_bounded(pair):
 
     assert len(pair[0]._near._slots) == 3
     assert all(len(keys) == 3 for keys in pair[0]._near._by_tag.values())
-
-
-async def test_a_broken_link_empties_the_near_layer_until_it_stands_again(breakable, prefix):
-    async with process(breakable.url, prefix) as cache:
-        source = Source(b"old")
-        await until_true(lambda: kept_near(cache, source))
-        source.value = b"new"
-
-        os.kill(breakable.pid, signal.SIGKILL)
-        breakable._process.wait()
-        await until(lambda: not cache.link.stands)
-
-        assert not cache._near._slots
-        assert await cache.remember("a", TTL, source, near=True) == b"new"
-
-
-async def kept_near(cache: Cache, source: Source) -> bool:
-    await cache.remember("a", TTL, source, near=True)
-    return any(slot.filled for slot in cache._near._slots.values())
-
-
-async def test_without_redis_a_crowd_makes_it_at_most_twice(breakable, prefix):
-    async with process(breakable.url, prefix) as cache:
-        breakable.stop()
-        source = Source()
-
-        values = await asyncio.gather(*(cache.remember("a", TTL, source) for _ in range(100)))
-
-        assert set(values) == {b"value"}
-        assert source.made <= 2
-
-
-async def test_what_was_written_while_redis_was_killed_is_seen_when_it_is_back(breakable, prefix):
-    url = breakable.url
-    async with process(url, prefix) as writer, process(url, prefix) as reader:
-        source = Source(b"old")
-        await until_true(lambda: kept(reader, source))
-
-        os.kill(breakable.pid, signal.SIGKILL)
-        breakable._process.wait()
-        source.value = b"new"
-        await writer.flush("t")
-        breakable.start()
-        await reader.link.standing()
-
-        assert await reader.remember("a", TTL, source, ("t",)) == b"new"
-        await until(lambda: not writer._late)
-
-
-async def kept(cache: Cache, source: Source) -> bool:
-    before = source.made
-    await cache.remember("a", TTL, source, ("t",))
-    await cache.remember("a", TTL, source, ("t",))
-    return source.made == before + 1
-
-
-async def test_a_hung_redis_costs_little_and_its_values_are_not_believed_afterwards(
-    breakable, prefix
-):
-    url = breakable.url
-    async with process(url, prefix) as writer, process(url, prefix) as reader:
-        source = Source(b"old")
-        await until_true(lambda: kept(reader, source))
-
-        os.kill(breakable.pid, signal.SIGSTOP)
-        started = time.monotonic()
-        source.value = b"new"
-        await writer.flush("t")
-        values = [await cache.remember("a", TTL, source, ("t",)) for cache in (writer, reader)]
-        spent = time.monotonic() - started
-        await until(lambda: not writer.link.stands and not reader.link.stands)
-        os.kill(breakable.pid, signal.SIGCONT)
-        await reader.link.standing()
-
-        assert values == [b"new", b"new"]
-        assert spent < 1
-        assert await reader.remember("a", TTL, source, ("t",)) == b"new"
-
-
-async def test_a_full_redis_still_flushes_and_serves_what_it_has(breakable, prefix):
-    async with process(breakable.url, prefix) as cache:
-        source = Source(b"old")
-        await until_true(lambda: kept(cache, source))
-        await cache._entries._redis.config_set("maxmemory", 1)
-
-        await cache.remember("a", TTL, source, ("t",))
-        source.value = b"new"
-        await cache.flush("t")
-
-        assert await cache.remember("a", TTL, source, ("t",)) == b"new"
-        assert not cache._late
 
 
 async def test_without_a_caller_nothing_is_kept(pair):

@@ -6,7 +6,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from common import outbox
+from common import ids, outbox
+from common.cache import Cache
+from common.cache_testing import running_cache
 from common.caller import Caller
 from common.database import Database
 from common.errors import Unauthenticated
@@ -17,6 +19,7 @@ from gateway.app import SYSTEM_REASONS
 from gateway.contract import SERVICES
 from gateway.feed import Feed
 from gateway.http_server import HttpServer
+from gateway.kept_answers import KeptAnswers
 from gateway.routes import Routes
 from gateway.tests.standing_in import StandIn, standing_in_for_sales
 
@@ -50,9 +53,17 @@ def feed() -> Feed:
 
 
 @pytest.fixture
-async def server(sales_and_channel, feed) -> AsyncIterator[HttpServer]:
+async def cache(servers: TestServers) -> AsyncIterator[Cache]:
+    async with running_cache(servers.valkey.url, f"test_{ids.new().hex}") as cache:
+        yield cache
+
+
+@pytest.fixture
+async def server(sales_and_channel, feed, cache) -> AsyncIterator[HttpServer]:
     channels = dict.fromkeys(SERVICES, sales_and_channel[1])
-    api = Api(Routes(SERVICES.values()), channels, Guests(), feed, timeout_seconds=2)
+    routes = Routes(SERVICES.values())
+    kept = KeptAnswers(cache, routes.all)
+    api = Api(routes, channels, Guests(), feed, kept, timeout_seconds=2)
     server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
     yield server
