@@ -1,5 +1,7 @@
 """How one setting is written in the environment: its name, its type, and what is wrong with it."""
 
+import base64
+import binascii
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ __all__ = [
     "flag",
     "one_of",
     "redis_server",
+    "sealing_keys",
     "seconds",
     "whole",
 ]
@@ -61,6 +64,7 @@ class Address(NamedTuple):
 
 _LARGEST_PORT = 65535
 _LONGEST_SECONDS = 3600
+_SEALING_KEY_BYTES = 32
 
 
 def address(text: str) -> Address:
@@ -123,6 +127,19 @@ def redis_server(text: str) -> Secret:
     parts = urlsplit(text)
     if parts.scheme not in schemes or not parts.netloc:
         raise ValueError(f"must be a URL that begins with one of {', '.join(schemes)}")
+    return Secret(text)
+
+
+def sealing_keys(text: str) -> Secret:
+    """Keys of 32 bytes with names: name:base64url,name:base64url."""
+    for item in text.split(","):
+        name, _, key = item.strip().partition(":")
+        try:
+            length = len(base64.urlsafe_b64decode(key))
+        except binascii.Error:
+            length = 0
+        if not name or length != _SEALING_KEY_BYTES:
+            raise ValueError("must be name:key,… with keys of 32 bytes in base64url")
     return Secret(text)
 
 
