@@ -33,6 +33,7 @@ __all__ = ["Cache", "Make"]
 # Nobody waits longer than this for another process: then they make the value themselves.
 PATIENCE_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
+_COUNT_SECONDS = 1.0
 # Beyond this, all that a tenant has is flushed instead of its single tags.
 _MOST_LATE = 10_000
 
@@ -81,6 +82,7 @@ class Cache:
         self._prefix = prefix
         self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._near = NearLayer()
+        self._near_hits = 0
         self._flights: Flights[bytes | None] = Flights()
         self._made: dict[str, asyncio.Event] = {}
         # Flushes that Redis has not taken yet.
@@ -94,6 +96,7 @@ class Cache:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.link.run())
             tasks.create_task(self._catch_up())
+            tasks.create_task(self._count_near_hits())
 
     async def remember(
         self,
@@ -119,12 +122,14 @@ class Cache:
         Raises:
             Exception: what `make` raises; that is not kept.
         """
-        place = Place.of(self._prefix, _tenant(), name, tags)
-        if near and self.link.stands and (slot := self._near.find(place.key)):
-            _NEAR_HITS.inc()
+        tenant_id = _tenant()
+        if near and self.link.stands and (slot := self._near.find((tenant_id, name))):
+            self._near_hits += 1
             return slot.value
+        place = Place.of(self._prefix, tenant_id, name, tags)
         wanted = _Wanted(place, make, ttl_seconds, min(ttl_seconds, empty_seconds))
-        return await self._flights.join(place.key, partial(self._fetch, wanted, near))
+        near_name = name if near else None
+        return await self._flights.join(place.key, partial(self._fetch, wanted, near_name))
 
     async def remember_all(
         self,
@@ -175,8 +180,10 @@ class Cache:
         """Let somebody be told of the keys of the tags that any process flushes."""
         self._listeners.append(tell)
 
-    async def _fetch(self, wanted: _Wanted, near: bool) -> bytes | None:
-        slot = self._near.expect(wanted.place.key, wanted.place.tags) if near else None
+    async def _fetch(self, wanted: _Wanted, near_name: str | None) -> bytes | None:
+        place, slot = wanted.place, None
+        if near_name is not None:
+            slot = self._near.expect((place.tenant_id, near_name), place.tags)
         kept = await self._find_or_make(wanted)
         if slot and self.link.stands:
             self._near.fill(slot, kept.value, kept.ends)
@@ -299,6 +306,13 @@ class Cache:
                     del self._late[key]
             if not self._late:
                 self._is_late.clear()
+
+    async def _count_near_hits(self) -> None:
+        # Counting each for Prometheus would cost as much as finding it.
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            _NEAR_HITS.inc(self._near_hits)
+            self._near_hits = 0
 
     def _hear(self, message: bytes) -> None:
         kind, text = message[:1], message[1:].decode()

@@ -52,7 +52,7 @@ async def test_a_broken_link_empties_the_near_layer_until_it_stands_again(breaka
 
 async def kept_near(cache: Cache, source: Source) -> bool:
     await cache.remember("a", TTL, source, near=True)
-    return any(slot.filled for slot in cache._near._slots.values())
+    return any(slot.ends for slot in cache._near._slots.values())
 
 
 async def test_without_redis_a_crowd_makes_it_at_most_twice(breakable, prefix):

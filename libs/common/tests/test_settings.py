@@ -101,7 +101,7 @@ def test_a_session_key_has_a_name_and_32_bytes():
     settings = load_settings({"KV_ERP_SESSION_KEY": key})
 
     assert settings.need_secret("session_key") == key
-    for wrong in ("k2", "k2:", ":" + key[3:], key + "AA", f"{key},k1"):
+    for wrong in ("k2", "k2:", ":" + key[3:], key[:-4], f"{key},k1"):
         with pytest.raises(SettingsError, match="KV_ERP_SESSION_KEY must be name:key"):
             load_settings({"KV_ERP_SESSION_KEY": wrong})
 
