@@ -102,6 +102,21 @@ async def test_what_was_begun_before_a_flush_is_not_kept_after_it(pair):
     assert await pair[1].remember("a", TTL, source, ("t",)) == b"new"
 
 
+async def test_a_late_maker_does_not_put_the_old_value_over_the_new_one(pair):
+    late, new = Source(b"old"), Source(b"new")
+    late.may_end.clear()
+    making = asyncio.create_task(pair[0].remember("a", TTL, late, ("t",)))
+    await until(lambda: late.made)
+    await pair[1].flush("t")
+    await pair[1].remember("a", TTL, new, ("t",))
+
+    late.may_end.set()
+    await making
+
+    assert await pair[1].remember("a", TTL, late, ("t",)) == b"new"
+    assert (late.made, new.made) == (1, 1)
+
+
 async def test_nothing_is_kept_for_a_moment_and_less_long(pair):
     source = Source(None)
 
@@ -252,6 +267,23 @@ async def test_a_near_value_costs_nothing_and_hears_of_a_flush(pair):
     assert slots[0].key not in pair[0]._near._slots
     await until(lambda: slots[1].key not in pair[1]._near._slots)
     assert await pair[1].remember("a", TTL, source, ("t",), near=True) == b"new"
+
+
+async def test_a_near_value_that_is_being_read_while_its_tag_is_flushed_is_not_kept(pair):
+    source = Source(b"old")
+    source.may_end.clear()
+    reading = asyncio.create_task(pair[0].remember("a", TTL, source, ("t",), near=True))
+    await until(lambda: source.made)
+    heard: list[object] = []
+    pair[0].on_flush(heard.append)
+
+    source.value = b"new"
+    await pair[1].flush("t")
+    await until(lambda: heard)
+    source.may_end.set()
+    await reading
+
+    assert await pair[0].remember("a", TTL, source, ("t",), near=True) == b"new"
 
 
 async def test_a_near_value_is_not_asked_for_in_redis(pair):

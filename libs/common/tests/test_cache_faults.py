@@ -83,6 +83,47 @@ async def test_what_was_written_while_redis_was_killed_is_seen_when_it_is_back(b
         await until(lambda: not writer._late)
 
 
+async def test_a_flush_that_died_with_its_process_while_redis_was_away_is_made_up_for(
+    breakable, prefix
+):
+    url = breakable.url
+    async with running_cache(url, prefix) as reader:
+        source = Source(b"old")
+        async with running_cache(url, prefix) as writer:
+            await until_true(lambda: kept(reader, source))
+            os.kill(breakable.pid, signal.SIGKILL)
+            breakable._process.wait()
+            source.value = b"new"
+            await writer.flush("t")
+
+        breakable.start()
+        await reader.link.standing()
+
+        # The first may go past Redis, over a connection that is broken.
+        values = [await reader.remember("a", TTL, source, ("t",)) for _ in range(3)]
+        assert values == [b"new"] * 3
+
+
+async def test_without_redis_those_who_come_meanwhile_share_the_next_value(breakable, prefix):
+    async with running_cache(breakable.url, prefix) as cache:
+        breakable.stop()
+        source = Source(b"old")
+        source.may_end.clear()
+        first = asyncio.create_task(cache.remember("a", TTL, source))
+        await until(lambda: source.made)
+
+        source.value = b"new"
+        others = [asyncio.create_task(cache.remember("a", TTL, source)) for _ in range(50)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert source.made == 1
+        source.may_end.set()
+
+        assert await first == b"old"
+        assert set(await asyncio.gather(*others)) == {b"new"}
+        assert source.made == 2
+
+
 async def kept(cache: Cache, source: Source) -> bool:
     before = source.made
     await cache.remember("a", TTL, source, ("t",))

@@ -280,6 +280,24 @@ async def test_a_session_revoked_while_redis_was_killed_is_dead_when_it_is_back(
         await until(lambda: not store._undead)
 
 
+async def test_a_revocation_that_died_with_its_process_while_redis_was_away_holds(
+    database, breakable, person
+):
+    url = breakable.url
+    async with process(database, url) as other:
+        async with process(database, url) as store:
+            token, session = await begin(store, person)
+            os.kill(breakable.pid, signal.SIGKILL)
+            breakable._process.wait()
+            await revoke(store, session)
+
+        breakable.start()
+        await other.link.standing()
+
+        with pytest.raises(Unauthenticated):
+            await other.check(token)
+
+
 async def test_a_session_revoked_while_redis_hung_is_dead_when_it_goes_on(
     database, breakable, person
 ):
