@@ -64,6 +64,8 @@ class RedisLink:
                     pause = _RECONNECT_SECONDS
             finally:
                 self._fall()
+            # What broke one connection broke them all: the next command is to have a new one.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RECONNECT_SECONDS)
 
