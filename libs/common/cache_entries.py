@@ -228,7 +228,7 @@ class Entries:
 
     async def flush(self, tags: Sequence[str], message: bytes) -> None:
         """Take the tags' stamps away: the next reader draws new ones, that nothing bears yet."""
-        async with self._redis.pipeline(transaction=True) as pipe:
+        async with self._redis.pipeline(transaction=False) as pipe:
             pipe.unlink(*tags)
             pipe.publish(self._channel, message)
             await self._ask(pipe.execute())

@@ -65,7 +65,9 @@ class RedisLink:
             finally:
                 self._fall()
             # What broke one connection broke them all: the next command is to have a new one.
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            # (A Cluster's client minds its connections itself.)
+            if pool := getattr(self._redis, "connection_pool", None):
+                await pool.disconnect(inuse_connections=False)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RECONNECT_SECONDS)
 
