@@ -52,6 +52,8 @@ log = structlog.get_logger()
 # Stores a transaction's events; returns what the doorbell rings with after the commit.
 WriteEvents = Callable[[Transaction], Awaitable[list[Any]]]
 RingDoorbell = Callable[[list[Any]], None]
+# Ends what is cached of a tenant under some tags; never fails.
+Flush = Callable[[UUID, Sequence[str]], Awaitable[None]]
 
 
 class Database:
@@ -63,6 +65,7 @@ class Database:
         system_reasons: what `system_transaction` may be used for in this service.
         write_events: stores the events of a transaction before it commits.
         ring: told of the stored events after the commit; must not block.
+        flush: told of what the commit outdated, before anybody learns of the commit.
         pool_size: most connections of the application role that this process opens, to each server.
         service: whose database it is, as consistency tokens name it; without a name none are made.
         replicas: host or host:port of its read replicas.
@@ -77,6 +80,7 @@ class Database:
         system_reasons: frozenset[str] = frozenset(),
         write_events: WriteEvents | None = None,
         ring: RingDoorbell | None = None,
+        flush: Flush | None = None,
         pool_size: int = 8,
         service: str = "",
         replicas: Sequence[str] = (),
@@ -92,6 +96,7 @@ class Database:
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
+        self._flush = flush
 
     @asynccontextmanager
     async def tenant_transaction(self) -> AsyncIterator[Transaction]:
@@ -104,21 +109,29 @@ class Database:
         """
         tenant_id = _tenant_of_caller()
         events: list[Any] = []
-        async with (
-            self._places.one_for(tenant_id),
-            connected(self._engine, _begin_for(tenant_id, "BEGIN")) as connection,
-        ):
-            transaction = Transaction(connection, tenant_id)
-            yield transaction
-            if transaction.pending_events and self._write_events:
-                events = await self._write_events(transaction)
-            if self._service and consistency.collecting():
-                position = await commit_with_position(connection)
-                consistency.wrote({self._service: position})
-            else:
-                await commit(connection)
+        outdated: list[str] = []
+        try:
+            async with (
+                self._places.one_for(tenant_id),
+                connected(self._engine, _begin_for(tenant_id, "BEGIN")) as connection,
+            ):
+                transaction = Transaction(connection, tenant_id, outdated=outdated)
+                yield transaction
+                if transaction.pending_events and self._write_events:
+                    events = await self._write_events(transaction)
+                await self._commit(connection)
+        finally:
+            # After an error as well: a commit whose outcome is unknown may have happened.
+            if outdated and self._flush:
+                await self._flush(tenant_id, outdated)
         if events and self._ring:
             self._ring(events)
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        if self._service and consistency.collecting():
+            consistency.wrote({self._service: await commit_with_position(connection)})
+        else:
+            await commit(connection)
 
     @asynccontextmanager
     async def read_transaction(self, *, fresh: bool = False) -> AsyncIterator[Transaction]:

@@ -63,6 +63,8 @@ class RpcPolicy:
     rate_cost: int
     cache_seconds: float | None
     settlement: Settlement | None
+    # The events that end what the gateway keeps of its answers.
+    outdated_by: frozenset[str] = frozenset()
 
     @property
     def repeatable(self) -> bool:
@@ -98,6 +100,7 @@ def _policy(method: MethodDescriptor) -> RpcPolicy:
         if rpc.HasField("cache_ttl")
         else None,
         settlement=_settlement(method, rpc),
+        outdated_by=frozenset(rpc.outdated_by),
     )
 
 
@@ -110,6 +113,15 @@ def _demand(method: MethodDescriptor, rpc: options_pb2.RpcOptions, route: Route 
         )
     if route is not None and rpc.internal:
         raise PolicyError(f"{method.full_name} is internal and has a route all the same.")
+
+    if rpc.HasField("cache_ttl") and not _can_be_kept(route):
+        raise PolicyError(
+            f"{method.full_name} has a cache_ttl, and is not a GET of one record by its id."
+        )
+
+
+def _can_be_kept(route: Route | None) -> bool:
+    return route is not None and route.verb == "GET" and route.path.endswith("/{id}")
 
 
 def _route(rule: http_pb2.HttpRule) -> Route | None:

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 
 from common import event_log, outbox, partitions
+from common.cache import Cache
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
 from common.database import Database
@@ -19,6 +20,7 @@ from common.event_log import EventLogServicer
 from common.identity import minter_of, verifier_of
 from common.partitions import keep_partitions
 from common.process import Stop
+from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Service, serve
@@ -51,12 +53,15 @@ class Runtime:
         self._channels: dict[str, Channel] = {}
         gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
         self._doorbell = Doorbell(name, _publishing(gateway))
+        self._redis = open_redis(settings, Role.CACHE)
+        self.cache = Cache(self._redis, settings.cache_prefix)
         self.database = Database(
             settings.need_secret("database_url"),
             settings.need_secret("system_database_url"),
             system_reasons=system_reasons | {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON},
             write_events=outbox.write_events(name),
             ring=self._doorbell.ring,
+            flush=self.cache.flush_of,
             pool_size=settings.database_pool,
             service=name,
             replicas=settings.read_hosts,
@@ -101,8 +106,7 @@ class Runtime:
         duties: Sequence[Duty] = (),
     ) -> None:
         """Apply what the listeners of the wanted queues listen to until told to stop."""
-        # Some 15 MB that servers do not need.
-        from common.redis_clients import Role, open_redis  # noqa: PLC0415
+        # Servers do not need it.
         from common.worker import EventWorker  # noqa: PLC0415
 
         lanes = [
@@ -128,14 +132,16 @@ class Runtime:
 
     @contextlib.asynccontextmanager
     async def _ringing(self) -> Any:
-        """Ring the doorbell while what is inside goes on; then close what was opened."""
-        ringing = asyncio.create_task(self._doorbell.run())
+        """Ring the doorbell and mind the cache while what is inside goes on; then close all."""
+        running = [asyncio.create_task(loop) for loop in (self._doorbell.run(), self.cache.run())]
         try:
             yield
         finally:
-            ringing.cancel()
-            await asyncio.gather(ringing, return_exceptions=True)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await self.database.close()
+            await self._redis.aclose()
             await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
 

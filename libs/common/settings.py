@@ -16,6 +16,7 @@ from common.variables import (
     hosts,
     one_of,
     redis_server,
+    sealing_keys,
     seconds,
     whole,
 )
@@ -104,6 +105,26 @@ class Settings:
         int,
         Variable("REDIS_SESSION_DB", "Database for sessions, without its own URL.", whole(0, 15)),
     ] = 3
+    cache_prefix: Annotated[
+        str, Variable("CACHE_PREFIX", "What every key of the cache begins with.")
+    ] = "kv_erp_cache"
+    session_key: Annotated[
+        Secret | None,
+        Variable(
+            "KV_ERP_SESSION_KEY",
+            "Encrypts sessions, as name:base64url-key (32 bytes), the newest first. An older one "
+            "follows after a comma until no session is left that it has encrypted.",
+            sealing_keys,
+        ),
+    ] = None
+    session_lifetime_minutes: Annotated[
+        int,
+        Variable("SESSION_LIFETIME", "Minutes that a session lives without use.", whole(1, 43_200)),
+    ] = 120
+    session_longest_minutes: Annotated[
+        int,
+        Variable("SESSION_LONGEST", "Minutes that a session lives at most.", whole(1, 525_600)),
+    ] = 1440
     grpc_bind: Annotated[
         Address, Variable("KV_ERP_GRPC_BIND", "Where the service listens for gRPC.", address)
     ] = _LOOPBACK
@@ -296,6 +317,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "KV_ERP_WORKERS above 1 needs a fixed port in KV_ERP_GRPC_BIND: they share it."
     if settings.redis_url and settings.redis_host:
         yield "REDIS_URL and REDIS_HOST both say where Redis is: set one of them."
+    if settings.session_longest_minutes < settings.session_lifetime_minutes:
+        yield "SESSION_LONGEST is less than SESSION_LIFETIME, which could then never be reached."
     if settings.identity_key and not settings.identity_trusted_keys:
         yield "KV_ERP_IDENTITY_KEY is set without KV_ERP_IDENTITY_TRUSTED_KEYS: nobody could call."
     taken: dict[Address, str] = {}

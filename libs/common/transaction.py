@@ -29,6 +29,15 @@ class Transaction:
     tenant_id: UUID
     # Written by outbox.publish; numbered and stored as the transaction's last write.
     pending_events: list[PendingEvent] = field(default_factory=list)
+    # Tags of the cache that end with its commit.
+    outdated: list[str] = field(default_factory=list)
+
+    def outdate(self, *tags: object) -> None:
+        """Let nobody use what is cached under these tags, such as a record's id.
+
+        They are flushed between the commit and the answer to whoever asked for it.
+        """
+        self.outdated.extend(map(str, tags))
 
     async def execute(
         self, statement: Executable, parameters: Parameters | None = None

@@ -1,5 +1,7 @@
 """How one setting is written in the environment: its name, its type, and what is wrong with it."""
 
+import base64
+import binascii
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ __all__ = [
     "hosts",
     "one_of",
     "redis_server",
+    "sealing_keys",
     "seconds",
     "whole",
 ]
@@ -64,6 +67,7 @@ class Address(NamedTuple):
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 _LARGEST_PORT = 65535
 _LONGEST_SECONDS = 3600
+_SEALING_KEY_BYTES = 32
 
 
 def address(text: str) -> Address:
@@ -134,6 +138,19 @@ def redis_server(text: str) -> Secret:
     parts = urlsplit(text)
     if parts.scheme not in schemes or not parts.netloc:
         raise ValueError(f"must be a URL that begins with one of {', '.join(schemes)}")
+    return Secret(text)
+
+
+def sealing_keys(text: str) -> Secret:
+    """Keys of 32 bytes with names: name:base64url,name:base64url."""
+    for item in text.split(","):
+        name, _, key = item.strip().partition(":")
+        try:
+            length = len(base64.urlsafe_b64decode(key))
+        except binascii.Error:
+            length = 0
+        if not name or length != _SEALING_KEY_BYTES:
+            raise ValueError("must be name:key,… with keys of 32 bytes in base64url")
     return Secret(text)
 
 

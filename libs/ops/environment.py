@@ -66,6 +66,7 @@ class Wiring:
             environment["KV_ERP_WORKERS"] = workers
         if service == "gateway":
             environment["KV_ERP_HTTP_BIND"] = self.address("gateway.http")
+            environment.setdefault("KV_ERP_SESSION_KEY", self.credentials.session_key)
         return environment
 
     def for_worker(self, service: str) -> dict[str, str]:

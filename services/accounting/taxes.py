@@ -18,6 +18,8 @@ from common.pagination import Page
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
 
+# The cache's tag of what others keep of `billing_defaults`.
+BILLING = "billing"
 USUAL_RATES = (
     ("standard", "Standard rate", Decimal("0.19"), True),
     ("reduced", "Reduced rate", Decimal("0.07"), False),
@@ -99,6 +101,7 @@ async def create_tax_rate(tx: Transaction, command: CreateTaxRate) -> TaxRate:
     await open_books(tx)
     if command.is_default:
         await _no_default(tx)
+        tx.outdate(BILLING)
     new = insert(tax_rates).values(id=ids.new(), **vars(command)).returning(tax_rates)
     with translating({"tax_rates_code": TaxRateCodeTaken(command.code)}):
         row = (await tx.execute(new)).one()

@@ -15,8 +15,14 @@ from gateway.problems import CONTENT_TYPE, http_status_of, plain_problem, proble
 Headers = Sequence[tuple[bytes, bytes]]
 
 _JSON: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+# Kept by the client only, and asked about each time.
+_RESOURCE: Headers = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"private, no-cache"),
+)
 _PROBLEM: Headers = ((b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store"))
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Answer(NamedTuple):
@@ -31,7 +37,7 @@ class Answer(NamedTuple):
     ) -> None:
         """Write it out."""
         headers = [*self.headers, *rate_headers, (b"x-request-id", request_id.encode())]
-        if self.status != HTTPStatus.NO_CONTENT:
+        if self.status not in _WITHOUT_BODY:
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body if with_body else b""})
@@ -40,6 +46,16 @@ class Answer(NamedTuple):
 def json_answer(status: int, value: Any, headers: Headers = ()) -> Answer:
     """An answer that holds this value."""
     return Answer(status, [*_JSON, *headers], orjson.dumps(value))
+
+
+def resource_answer(status: int, body: bytes, etag: bytes, headers: Headers = ()) -> Answer:
+    """An answer that holds one record, in the state that the ETag names."""
+    return Answer(status, [*_RESOURCE, (b"etag", etag), *headers], body)
+
+
+def not_modified(etag: bytes) -> Answer:
+    """The answer to who knows the record's state already."""
+    return Answer(HTTPStatus.NOT_MODIFIED, [*_RESOURCE[1:], (b"etag", etag)])
 
 
 def error_answer(error: DomainError, instance: str) -> Answer:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
+import orjson
 import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
@@ -17,13 +18,22 @@ from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
 from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Idempotency
-from gateway.answers import Answer, error_answer, internal_answer, json_answer
+from gateway.answers import (
+    Answer,
+    error_answer,
+    internal_answer,
+    json_answer,
+    not_modified,
+    resource_answer,
+)
 from gateway.credentials import Client
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
 from gateway.http_request import HttpRequest
+from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.metrics import HttpMetrics
+from gateway.preconditions import Preconditions, etag_of, is_known
 from gateway.repeating import until_answered
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
@@ -60,6 +70,7 @@ class Api:
         credentials: who may come in.
         limits: how often.
         feed: where the end of follow-up work is heard of.
+        kept: answers that need not be asked for again.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
     """
@@ -71,6 +82,7 @@ class Api:
         credentials: Credentials,
         limits: RequestLimits,
         feed: Feed,
+        kept: KeptRecords,
         *,
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
@@ -86,6 +98,8 @@ class Api:
             route.policy.path: (route.policy, self._rpcs[route.policy.path]) for route in routes.all
         }
         self._settlements = Settlements(feed, reads)
+        self._kept = kept
+        self._preconditions = Preconditions(routes.records, self._rpcs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
@@ -154,22 +168,50 @@ class Api:
         started = time.monotonic()
         message = await read_message(route, values, request)
         settlement, seconds = route.policy.settlement, request.wait_seconds
-        answer, headers = await self._call(route, message, request)
+        if route.policy.cache_seconds is not None:
+            body = await self._kept.remember(route, message, self._reading(route, message, request))
+            return _record_answer(route, body, (), request)
+        guarded = await self._preconditions.guard(route, message, request.if_match)
+        with guarded:
+            answer, headers = await self._call(route, message, request)
         if settlement is None or seconds is None:
-            return _success(route, answer, headers)
+            return self._success(route, answer, headers, request)
         if self._settlements.can_follow(settlement):
             again = _REPLAYED in headers
             answer = await self._settlements.follow(settlement, answer, started, seconds, again)
         if answer.awaiting:
             return json_answer(202, route.write(answer), headers)
         headers.append((b"preference-applied", b"wait=%d" % seconds))
-        return _success(route, answer, headers)
+        return self._success(route, answer, headers, request)
+
+    def _success(
+        self,
+        route: Route,
+        answer: Message,
+        headers: list[tuple[bytes, bytes]],
+        request: HttpRequest,
+    ) -> Answer:
+        if route.success == HTTPStatus.NO_CONTENT:
+            return Answer(HTTPStatus.NO_CONTENT, headers)
+        if route.record not in self._routes.records:
+            return json_answer(route.success, route.write(answer), headers)
+        return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
+
+    def _reading(
+        self, route: Route, message: Message, request: HttpRequest
+    ) -> Callable[[], Awaitable[bytes]]:
+        async def read() -> bytes:
+            answer, _ = await self._call(route, message, request)
+            return orjson.dumps(route.write(answer))
+
+        return read
 
     async def _call(
         self, route: Route, message: Message, request: HttpRequest
     ) -> tuple[Any, list[tuple[bytes, bytes]]]:
         """The service's answer, and the headers that its trailers become."""
-        answer, carried = await self._ask(route, message, request)
+        async with self._kept.outdated_by(route, message):
+            answer, carried = await self._ask(route, message, request)
         if written := carried.get(trailers.CONSISTENCY_TOKEN):
             known = request.consistency_token
             carried[trailers.CONSISTENCY_TOKEN] = consistency.merge_tokens(known, written)
@@ -189,7 +231,9 @@ class Api:
 def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
     pairs = []
     token = request.consistency_token
-    if route.policy.idempotency is Idempotency.NO_SIDE_EFFECTS:
+    reads = route.policy.idempotency is Idempotency.NO_SIDE_EFFECTS
+    # What is kept for others must be as fresh as the primary.
+    if reads and route.policy.cache_seconds is None:
         # An empty one says: any replica will do. Who sends none is answered by the primary.
         pairs.append((trailers.CONSISTENCY_TOKEN, token))
     if key := request.idempotency_key:
@@ -222,7 +266,10 @@ def _allow(match: Match) -> str:
     return ", ".join(sorted(methods))
 
 
-def _success(route: Route, answer: Message, headers: list[tuple[bytes, bytes]]) -> Answer:
-    if route.success == HTTPStatus.NO_CONTENT:
-        return Answer(HTTPStatus.NO_CONTENT, headers)
-    return json_answer(route.success, route.write(answer), headers)
+def _record_answer(
+    route: Route, body: bytes, headers: Sequence[tuple[bytes, bytes]], request: HttpRequest
+) -> Answer:
+    etag = etag_of(body)
+    if route.verb == "GET" and is_known(etag, request.if_none_match):
+        return not_modified(etag)
+    return resource_answer(route.success, body, etag, headers)

@@ -21,6 +21,8 @@ from gateway.errors import ApiTokenNotFound
 from gateway.permissions import granted
 
 LOOKUP = "api token by its hash"
+# The cache's tag that a revocation flushes.
+REVOKED = "api-tokens"
 # "kv_" and 256 bits in base64url: known at sight, to people and to scanners for leaked secrets.
 SHAPE = re.compile(rb"kv_[A-Za-z0-9_-]{43}")
 _PREFIX_LENGTH = 10
@@ -86,6 +88,7 @@ async def revoke_token(tx: Transaction, token_id: UUID) -> ApiToken:
     Raises:
         ApiTokenNotFound: there is none, or it was revoked before.
     """
+    tx.outdate(REVOKED)
     row = await tx.row(_revocation().where(_tokens.c.id == token_id).returning(_tokens))
     if row is None:
         raise ApiTokenNotFound("API token", token_id)
@@ -94,6 +97,7 @@ async def revoke_token(tx: Transaction, token_id: UUID) -> ApiToken:
 
 async def revoke_tokens_named(tx: Transaction, name: str) -> None:
     """Make all tokens of this name useless."""
+    tx.outdate(REVOKED)
     await tx.execute(_revocation().where(_tokens.c.name == name))
 
 

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp
 
 import gateway
 from common import event_log, outbox, runtime
+from common.cache import Cache
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
-from common.database import Database, RingDoorbell
+from common.database import Database, Flush, RingDoorbell
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
 from common.identity import Minter, minter_of, verifier_of
@@ -39,6 +40,7 @@ from gateway.feed import Feed
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
+from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
 from gateway.publisher import Publisher
@@ -54,14 +56,17 @@ _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 log = structlog.get_logger()
 
 
-def open_database(settings: Settings, ring: RingDoorbell | None = None) -> Database:
-    """The gateway's database; `ring` is told of its events."""
+def open_database(
+    settings: Settings, ring: RingDoorbell | None = None, flush: Flush | None = None
+) -> Database:
+    """The gateway's database; `ring` is told of its events, `flush` of what they outdate."""
     return Database(
         settings.need_secret("database_url"),
         settings.need_secret("system_database_url"),
         system_reasons=SYSTEM_REASONS,
         write_events=outbox.write_events(NAME),
         ring=ring,
+        flush=flush,
         pool_size=settings.database_pool,
         service=NAME,
         replicas=settings.read_hosts,
@@ -107,14 +112,17 @@ class _Gateway:
         publishing = _redis(settings, opened, Role.EVENTS)
         routes = Routes(SERVICES.values())
         feed = Feed(_settlement_events(routes), _redis(settings, opened, Role.QUEUE))
-        publisher = Publisher(publishing, feed)
+        cache = Cache(_redis(settings, opened, Role.CACHE), settings.cache_prefix)
+        kept = KeptRecords(cache, routes.all)
+        publisher = Publisher(publishing, feed, kept.hear)
         doorbell = Doorbell(NAME, publisher.publish)
-        database = open_database(settings, doorbell.ring)
+        database = open_database(settings, doorbell.ring, cache.flush_of)
         opened.push_async_callback(database.close)
         credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
+        cache.on_flush(credentials.hear)
         channels = _channels(settings, opened, minter_of(settings))
 
-        grpc = _grpc_server(settings, channels, database, publisher, credentials)
+        grpc = _grpc_server(settings, channels, database, publisher)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
         opened.push_async_callback(own.close)
@@ -123,10 +131,10 @@ class _Gateway:
         timeout = settings.request_timeout_seconds
         limits = _limits(settings, opened)
         every = {**channels, NAME: own}
-        api = Api(routes, every, credentials, limits, feed, timeout_seconds=timeout)
+        api = Api(routes, every, credentials, limits, feed, kept, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        for loop in (doorbell.run(), feed.run(), readiness.watch()):
+        for loop in (cache.run(), doorbell.run(), feed.run(), readiness.watch()):
             _run_until_closed(opened, loop)
         await http.start()
         return cls(http, grpc, readiness)
@@ -137,9 +145,8 @@ def _grpc_server(
     channels: Mapping[str, Channel],
     database: Database,
     publisher: Publisher,
-    credentials: ApiTokenCredentials,
 ) -> Server:
-    servicer = GatewayServicer(database, _invariants(channels, database), credentials.forget)
+    servicer = GatewayServicer(database, _invariants(channels, database))
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
     add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
     add_log = events_pb2_grpc.add_EventLogServicer_to_server

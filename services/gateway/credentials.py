@@ -4,14 +4,15 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from common.caller import Caller
 from common.errors import DomainError, Unauthenticated
-from gateway.api_tokens import SHAPE, Holder, hash_of
+from gateway.api_tokens import REVOKED, SHAPE, Holder, hash_of
 
-# How long a token works after it was revoked at another process of the gateway.
+# How long a token works after it was revoked at another process of the gateway, when no message
+# of it arrives. Usually one does, at once.
 CACHED_SECONDS = 2.0
 # While the database is away nobody can revoke anything, so tokens seen lately stay good.
 KEPT_SECONDS = 60.0
@@ -48,6 +49,7 @@ class ApiTokenCredentials:
         self._good: OrderedDict[bytes, _Known] = OrderedDict()
         self._bad: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Known]] = {}
+        self._forgotten = 0
 
     async def client_of(self, authorization: bytes | None) -> Client:
         """The client that a header names.
@@ -65,8 +67,16 @@ class ApiTokenCredentials:
         return known.client
 
     def forget(self) -> None:
-        """Ask the database again for each token: one was revoked here."""
+        """Ask the database again for each token: one was revoked."""
+        self._forgotten += 1
         self._good.clear()
+        # Whoever comes from now on must not be told what was read before.
+        self._asking.clear()
+
+    def hear(self, flushed: Sequence[str]) -> None:
+        """Heed the keys of tags that some process flushed."""
+        if any(key.endswith(f":{REVOKED}") for key in flushed):
+            self.forget()
 
     async def _known(self, token_hash: bytes) -> _Known:
         known = self._good.get(token_hash) or self._bad.get(token_hash)
@@ -85,13 +95,19 @@ class ApiTokenCredentials:
         task = self._asking.get(token_hash)
         if task is None:
             task = self._asking[token_hash] = asyncio.create_task(self._look(token_hash))
-            task.add_done_callback(lambda _: self._asking.pop(token_hash, None))
+            task.add_done_callback(lambda done: self._asked(token_hash, done))
         return await asyncio.shield(task)
 
+    def _asked(self, token_hash: bytes, task: asyncio.Task[_Known]) -> None:
+        if self._asking.get(token_hash) is task:
+            del self._asking[token_hash]
+
     async def _look(self, token_hash: bytes) -> _Known:
-        checked = time.monotonic()
+        checked, forgotten = time.monotonic(), self._forgotten
         holder = await self._find(token_hash)
         known = _known(holder, checked)
+        if forgotten != self._forgotten:
+            return known
         self._good.pop(token_hash, None)
         cache = self._bad if holder is None else self._good
         cache[token_hash] = known

@@ -62,6 +62,15 @@ class BodyTooLarge(HttpError):
 
 
 @dataclass(eq=False)
+class PreconditionFailed(HttpError):
+    """If-Match names another state of the record than its present one: 412."""
+
+    status = StatusCode.FAILED_PRECONDITION
+    http_status = 412
+    detail = "The record is not, or no longer, what If-Match names. Read it again."
+
+
+@dataclass(eq=False)
 class UnsupportedMediaType(HttpError):
     """The body is not declared as JSON: 415."""
 

@@ -75,6 +75,16 @@ class HttpRequest:
         return [value for name, value in self._scope_headers if name == b"x-forwarded-for"]
 
     @property
+    def if_match(self) -> bytes | None:
+        """What the record must be for the request to have effect (RFC 9110), as sent."""
+        return self._headers.get(b"if-match")
+
+    @property
+    def if_none_match(self) -> bytes | None:
+        """What the caller knows of the record already, as sent."""
+        return self._headers.get(b"if-none-match")
+
+    @property
     def traceparent(self) -> str | None:
         """The caller's place in a trace, as sent."""
         header = self._headers.get(b"traceparent")

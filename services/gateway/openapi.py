@@ -27,13 +27,26 @@ _HEADERS = {
     "State": ("RateLimit", 'What is left, and seconds until more: `"user";r=59;t=12`.', "string"),
     "Policy": ("RateLimit-Policy", "All limits that count this request.", "string"),
     "RetryAfter": ("Retry-After", "Seconds to wait before trying again.", "integer"),
+    "ETag": ("ETag", "Names this state of the record (strong, RFC 9110).", "string"),
+    "ConsistencyToken": (
+        "Consistency-Token",
+        "Send it with later requests: what they read is not older than this write.",
+        "string",
+    ),
+    "Replayed": (
+        "Idempotent-Replayed",
+        "`true`: the request came before, and this was its answer.",
+        "string",
+    ),
 }
-_ON_EVERY_ANSWER = {
-    on_wire: {"$ref": f"#/components/headers/{name}"}
-    for name, (on_wire, _, _) in _HEADERS.items()
-    if name != "RetryAfter"
-}
-_RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+
+
+def _shown(*names: str) -> Object:
+    """Headers of an answer, by their names in `_HEADERS`."""
+    return {_HEADERS[name][0]: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+_ON_EVERY_ANSWER = _shown("RequestId", "Limit", "Remaining", "Reset", "State", "Policy")
 _PROBLEM: Schema = {
     "type": "object",
     "description": "What went wrong (RFC 9457). `reason` is for programs, `detail` for people; "
@@ -66,6 +79,7 @@ _PROBLEMS = {
     HTTPStatus.FORBIDDEN: "The credential lacks the permission.",
     HTTPStatus.NOT_FOUND: "There is no such thing, or it is another tenant's.",
     HTTPStatus.CONFLICT: "A rule of the business forbids it, or somebody changed it first.",
+    HTTPStatus.PRECONDITION_FAILED: "The record is not what If-Match names.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 4 MiB.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The idempotency key was used for another request.",
@@ -75,12 +89,23 @@ _PROBLEMS = {
     HTTPStatus.SERVICE_UNAVAILABLE: "A part of the system is away for the moment.",
     HTTPStatus.GATEWAY_TIMEOUT: "It took too long.",
 }
-_COMMANDS_ONLY = (
-    HTTPStatus.CONFLICT,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-)
+# Where a record has an ETag.
+_RECORDS_ONLY = (HTTPStatus.PRECONDITION_FAILED,)
+_COMMANDS_ONLY = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+_BODIES_ONLY = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of the state to change; in another state nothing is done (412). "
+    "It may stand for `version`, which is then left out.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The ETag that the caller has; 304 without a body while it holds.",
+    "schema": {"type": "string"},
+}
 _DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
 
 Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
@@ -91,8 +116,13 @@ def openapi(routes: Iterable[Route]) -> Object:
     """The document for these routes."""
     schemas = Schemas()
     paths: dict[str, Object] = {}
+    routes = list(routes)
+    records = {route.record for route in routes if route.reads_one}
     for route in routes:
-        paths.setdefault(route.template, {})[route.verb.lower()] = _operation(route, schemas)
+        operation = _operation(route, schemas)
+        if route.record in records:
+            _add_etag(route, operation)
+        paths.setdefault(route.template, {})[route.verb.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
@@ -129,6 +159,20 @@ def _operation(route: Route, schemas: Schemas) -> Object:
     return operation
 
 
+def _add_etag(route: Route, operation: Object) -> None:
+    """Say what a route that answers with one record does about its state."""
+    answer = operation["responses"][str(int(route.success))]
+    answer["headers"] = answer["headers"] | _shown("ETag")
+    parameters, responses = operation["parameters"], operation["responses"]
+    if route.reads_one:
+        parameters.append({"$ref": "#/components/parameters/IfNoneMatch"})
+        responses["304"] = {"description": "The caller has it.", "headers": answer["headers"]}
+    elif "id" in route.parameters:
+        parameters.append({"$ref": "#/components/parameters/IfMatch"})
+        status = HTTPStatus.PRECONDITION_FAILED
+        responses[str(int(status))] = {"$ref": f"#/components/responses/{status.name}"}
+
+
 def _parameters(route: Route, schemas: Schemas) -> list[Object]:
     fields = route.method.input_type.fields_by_name
     found = [_parameter(fields[name], "path", schemas) for name in route.parameters]
@@ -155,7 +199,10 @@ def _parameter(field: Any, place: str, schemas: Schemas) -> Object:
 
 
 def _responses(route: Route, schemas: Schemas) -> Object:
-    done: Object = {"description": HTTPStatus(route.success).phrase, "headers": _ON_EVERY_ANSWER}
+    headers = _ON_EVERY_ANSWER
+    if route.verb != "GET":
+        headers = headers | _shown("ConsistencyToken", "Replayed")
+    done: Object = {"description": HTTPStatus(route.success).phrase, "headers": headers}
     if route.success != HTTPStatus.NO_CONTENT:
         schema = schemas.answer(route.method.output_type)
         done["content"] = {"application/json": {"schema": schema}}
@@ -164,7 +211,9 @@ def _responses(route: Route, schemas: Schemas) -> Object:
         unsettled = "Done, and `awaiting` says what other services have still to do."
         responses["202"] = done | {"description": unsettled}
     for status in _PROBLEMS:
-        if route.verb in ("POST", "PATCH") or status not in _COMMANDS_ONLY:
+        if status in _RECORDS_ONLY or (route.verb == "GET" and status in _COMMANDS_ONLY):
+            continue
+        if route.takes_body or status not in _BODIES_ONLY:
             responses[str(int(status))] = {"$ref": f"#/components/responses/{status.name}"}
     return responses
 
@@ -175,6 +224,8 @@ def _components(schemas: Schemas) -> Object:
         "responses": {status.name: _problem(status, text) for status, text in _PROBLEMS.items()},
         "headers": {name: _header(*described) for name, described in _HEADERS.items()},
         "parameters": {
+            "IfMatch": _IF_MATCH,
+            "IfNoneMatch": _IF_NONE_MATCH,
             "IdempotencyKey": {
                 "name": "Idempotency-Key",
                 "in": "header",
@@ -207,6 +258,6 @@ def _problem(status: HTTPStatus, text: str) -> Object:
     reference = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": text,
-        "headers": _ON_EVERY_ANSWER | (_RETRY_AFTER if status in BUSY else {}),
+        "headers": _ON_EVERY_ANSWER | (_shown("RetryAfter") if status in BUSY else {}),
         "content": {"application/problem+json": {"schema": reference}},
     }

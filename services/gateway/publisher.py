@@ -1,7 +1,7 @@
 """Committed events on their way to whoever listens on Redis."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from prometheus_client import Counter
@@ -26,12 +26,28 @@ def channel_of(tenant_id: str) -> str:
     return f"events:{tenant_id}"
 
 
-class Publisher:
-    """Publishes events on Redis and to those who wait in this process. Best effort."""
+async def _nobody(_: Sequence[Event]) -> None:
+    """Nobody else is told."""
 
-    def __init__(self, redis: Redis, feed: Feed) -> None:
+
+class Publisher:
+    """Publishes events on Redis and to those who wait in this process. Best effort.
+
+    Args:
+        redis: where to.
+        feed: those who wait in this process.
+        hear: is told before anybody else.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        feed: Feed,
+        hear: Callable[[Sequence[Event]], Awaitable[None]] = _nobody,
+    ) -> None:
         self._redis = redis
         self._feed = feed
+        self._hear = hear
         self._away = False
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -43,6 +59,7 @@ class Publisher:
         source = caller.current().subject.removeprefix("service:")
         if any(event.source != source for event in events):
             raise NotPermitted(f"events.publish for others than {source}")
+        await self._hear(events)
         for event in events:
             self._feed.ring(event.type, event.subject)
         sent = await self._send(events)

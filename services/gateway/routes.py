@@ -52,6 +52,16 @@ class Route:
         )
 
     @cached_property
+    def record(self) -> str:
+        """The kind of record that it answers with: the full name of the message."""
+        return str(self.method.output_type.full_name)
+
+    @cached_property
+    def reads_one(self) -> bool:
+        """Whether it answers with the one record that the path names."""
+        return self.verb == "GET" and self.template.endswith("/{id}")
+
+    @cached_property
     def read(self) -> json_input.Reader:
         """Checks a JSON object and gives the arguments of the request's constructor."""
         return json_input.reader_for(self.method.input_type)
@@ -109,6 +119,8 @@ class Routes:
         self.all = [route for service in services for route in _routes(service)]
         for route in self.all:
             self._add(route)
+        # How the records that have an id are read, by their kind.
+        self.records = {route.record: route for route in self.all if route.reads_one}
 
     def find(self, path: str) -> Match | None:
         """What a path as it was sent, still percent-encoded, leads to; None when it is unknown."""

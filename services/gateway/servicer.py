@@ -1,6 +1,5 @@
 """Wire in, wire out: what the gateway itself answers over gRPC."""
 
-from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
@@ -17,12 +16,9 @@ from gateway.publisher import Publisher
 class GatewayServicer(gateway_service_pb2_grpc.GatewayServiceServicer):
     """Credentials, and checks on the caller's data."""
 
-    def __init__(
-        self, database: Database, invariants: Invariants, forget_tokens: Callable[[], None]
-    ) -> None:
+    def __init__(self, database: Database, invariants: Invariants) -> None:
         self._database = database
         self._invariants = invariants
-        self._forget_tokens = forget_tokens
 
     async def CreateApiToken(
         self, request: gateway_service_pb2.CreateApiTokenRequest, context: Any
@@ -49,9 +45,7 @@ class GatewayServicer(gateway_service_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.ApiToken:
         """Make a token useless."""
         token_id = ids.parse(request.id, "id")
-        token = await self._database.run(lambda tx: api_tokens.revoke_token(tx, token_id))
-        self._forget_tokens()
-        return token
+        return await self._database.run(lambda tx: api_tokens.revoke_token(tx, token_id))
 
     async def CheckInvariants(
         self, request: gateway_service_pb2.CheckInvariantsRequest, context: Any

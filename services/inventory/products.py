@@ -211,6 +211,7 @@ async def _change(
     row = await update_version(tx, products, "product", product_id, version, values)
     product = Product.from_row(row)
     outbox.publish(tx, product.changed())
+    tx.outdate(product.id)
     return product
 
 

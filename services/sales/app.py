@@ -1,6 +1,6 @@
 """Sales' processes: built here once."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,8 @@ from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
 from sales import listeners
 from sales.audit import auditor_of
-from sales.goods import Billing, Goods, Hold, OtherServices
+from sales.goods import Hold, OtherServices
+from sales.lookups import Lookups
 from sales.order_desk import OrderDesk
 from sales.servicer import SalesServicer
 
@@ -57,18 +58,20 @@ def others(opened: Runtime) -> OtherServices:
     inventory = inventory_stub(opened.channel("inventory", _INVENTORY))
     accounting = accounting_stub(opened.channel("accounting", _ACCOUNTING))
 
-    async def resolve(products: Collection[UUID], warehouses: Collection[UUID]) -> Goods:
-        request = wire.ResolveGoodsRequest(
-            product_ids=map(str, products), warehouse_ids=map(str, warehouses)
-        )
+    async def resolve(request: wire.ResolveGoodsRequest) -> wire.ResolveGoodsResponse:
         with _looking_up():
-            return Goods.from_wire(await inventory.ResolveGoods(request, timeout=LOOKUP_SECONDS))
+            answer: wire.ResolveGoodsResponse = await inventory.ResolveGoods(
+                request, timeout=LOOKUP_SECONDS
+            )
+        return answer
 
-    async def billing() -> Billing:
+    async def billing() -> accounting_service_pb2.BillingDefaults:
         request = accounting_service_pb2.GetBillingDefaultsRequest()
         with _looking_up():
-            defaults = await accounting.GetBillingDefaults(request, timeout=LOOKUP_SECONDS)
-            return Billing.from_wire(defaults)
+            defaults: accounting_service_pb2.BillingDefaults = await accounting.GetBillingDefaults(
+                request, timeout=LOOKUP_SECONDS
+            )
+        return defaults
 
     async def hold(goods: Hold) -> UUID:
         with _on_own_account():
@@ -78,7 +81,8 @@ def others(opened: Runtime) -> OtherServices:
         with _on_own_account():
             return await inventory.ReleaseHold(wire.ReleaseHoldRequest(id=str(reservation_id)))
 
-    return OtherServices(resolve, billing, hold, release)
+    lookups = Lookups(opened.cache, resolve, billing)
+    return OtherServices(lookups.resolve_goods, lookups.get_billing, hold, release)
 
 
 @contextmanager

@@ -152,6 +152,9 @@ async def update_customer(tx: Transaction, command: UpdateCustomer) -> Customer:
     row = await update_version(
         tx, tables.customers, "customer", command.id, command.version, command.values
     )
+    changed = events.CustomerChanged(customer_id=str(command.id), version=row.version)
+    outbox.publish(tx, changed)
+    tx.outdate(command.id)
     return Customer.of_row(row)
 
 

@@ -26,6 +26,14 @@ async def open_company(tx: Transaction, created: Sequence[Heard[gateway.TenantCr
         await companies.open_company(tx, heard.message.currency_code)
 
 
+@listens_to(inventory.ProductChanged, queue="high", tries=5, backoff=2)
+async def forget_products(
+    tx: Transaction, changed: Sequence[Heard[inventory.ProductChanged]]
+) -> None:
+    """Look products up anew, even if inventory died before it could say so to the cache."""
+    tx.outdate(*(heard.message.product_id for heard in changed))
+
+
 @listens_to(inventory.StockReserved, queue="high", tries=5, backoff=2)
 async def note_reserved(
     tx: Transaction, reserved: Sequence[Heard[inventory.StockReserved]]

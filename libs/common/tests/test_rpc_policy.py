@@ -44,7 +44,8 @@ def test_an_rpc_tells_its_route_permission_and_promises():
     assert get.route == Route("GET", "/api/v1/products/{id}", "")
     assert get.permission == "inventory.products.read"
     assert (get.idempotency, get.repeatable) == (Idempotency.NO_SIDE_EFFECTS, True)
-    assert (get.internal, get.rate_cost, get.cache_seconds) == (False, 1, None)
+    assert (get.internal, get.rate_cost, get.cache_seconds) == (False, 1, 60.0)
+    assert get.outdated_by == {"erp.inventory.v1.ProductChanged"}
     assert get.request is inventory_service_pb2.GetProductRequest
 
     archive = policies["/erp.inventory.v1.InventoryService/ArchiveProduct"]

@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 
 from common.settings import Address, Secret, SettingsError, load_settings
@@ -91,3 +93,19 @@ def test_a_secret_never_prints_itself():
     settings = load_settings({"DATABASE_URL": "postgresql://app:hush@db/sales"})
 
     assert "hush" not in f"{settings!r} {settings.database_url!s} {Secret('hush')!r}"
+
+
+def test_a_session_key_has_a_name_and_32_bytes():
+    key = "k2:" + base64.urlsafe_b64encode(b"2" * 32).decode()
+
+    settings = load_settings({"KV_ERP_SESSION_KEY": key})
+
+    assert settings.need_secret("session_key") == key
+    for wrong in ("k2", "k2:", ":" + key[3:], key[:-4], f"{key},k1"):
+        with pytest.raises(SettingsError, match="KV_ERP_SESSION_KEY must be name:key"):
+            load_settings({"KV_ERP_SESSION_KEY": wrong})
+
+
+def test_a_session_cannot_be_shorter_than_its_pause():
+    with pytest.raises(SettingsError, match="SESSION_LONGEST is less than SESSION_LIFETIME"):
+        load_settings({"SESSION_LIFETIME": "60", "SESSION_LONGEST": "59"})

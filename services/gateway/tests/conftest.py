@@ -7,6 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from common import ids, outbox
+from common.cache import Cache
+from common.cache_testing import running_cache
 from common.caller import Caller
 from common.database import Database
 from common.errors import Unauthenticated
@@ -19,6 +21,7 @@ from gateway.contract import SERVICES
 from gateway.credentials import Client
 from gateway.feed import Feed
 from gateway.http_server import HttpServer
+from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
 from gateway.routes import Routes
@@ -77,10 +80,17 @@ async def limits(redis) -> RequestLimits:
 
 
 @pytest.fixture
-async def server(sales_and_channel, feed, guests, limits) -> AsyncIterator[HttpServer]:
+async def cache(servers: TestServers) -> AsyncIterator[Cache]:
+    async with running_cache(servers.valkey.url, f"test_{ids.new().hex}") as cache:
+        yield cache
+
+
+@pytest.fixture
+async def server(sales_and_channel, feed, guests, limits, cache) -> AsyncIterator[HttpServer]:
     channels = dict.fromkeys(SERVICES, sales_and_channel[1])
     routes = Routes(SERVICES.values())
-    api = Api(routes, channels, guests, limits, feed, timeout_seconds=2)
+    kept = KeptRecords(cache, routes.all)
+    api = Api(routes, channels, guests, limits, feed, kept, timeout_seconds=2)
     server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
     yield server

@@ -1,17 +1,22 @@
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from common import ids
+from common.cache_testing import running_cache, until_true
 from common.caller import Caller, acting_as, service_caller
+from common.database import Database
 from common.errors import InvalidRequest, NotPermitted, Unauthenticated, Unavailable
 from common.pagination import Page
 from common.testing import as_user, rows_of
 from erp.gateway.v1.gateway_service_pb2 import ListApiTokensRequest
 from gateway import api_tokens, credentials
 from gateway.api_tokens import create_token, find_holder, hash_of, list_tokens, revoke_token
+from gateway.app import SYSTEM_REASONS
 from gateway.credentials import ApiTokenCredentials
 from gateway.errors import ApiTokenNotFound, TenantExists
 from gateway.seed import TENANTS, seed_tenant
@@ -278,3 +283,63 @@ async def test_seeding_again_keeps_the_tenant_and_replaces_its_credentials(datab
 
 def test_a_secret_has_the_shape_by_which_scanners_know_it():
     assert api_tokens.SHAPE.fullmatch(b"kv_" + b"aA0_-" * 8 + b"abc")
+
+
+async def test_a_revoked_token_is_refused_by_every_gateway_at_once(
+    servers, gateway_database, company
+):
+    prefix = f"test_{ids.new().hex}"
+    async with (
+        running_cache(servers.valkey.url, prefix) as here,
+        running_cache(servers.valkey.url, prefix) as there,
+    ):
+        database = Database(
+            gateway_database.app,
+            gateway_database.system,
+            system_reasons=SYSTEM_REASONS,
+            flush=here.flush_of,
+        )
+        elsewhere = knows(database)
+        there.on_flush(elsewhere.hear)
+        token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+        await elsewhere.client_of(header(token))
+
+        with as_user(company):
+            async with database.tenant_transaction() as tx:
+                await revoke_token(tx, UUID(token.id))
+        revoked = time.monotonic()
+
+        async def is_refused() -> bool:
+            try:
+                await elsewhere.client_of(header(token))
+            except Unauthenticated:
+                return True
+            return False
+
+        await until_true(is_refused)
+        assert time.monotonic() - revoked < credentials.CACHED_SECONDS / 2
+        await database.close()
+
+
+async def test_what_was_read_before_a_revocation_is_not_kept_after_it(database, company):
+    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    read, go_on = asyncio.Event(), asyncio.Event()
+
+    async def find_slowly(token_hash):
+        holder = await find_holder(database, token_hash)
+        read.set()
+        await go_on.wait()
+        return holder
+
+    known = ApiTokenCredentials(find_slowly)
+    before = asyncio.create_task(known.client_of(header(token)))
+    await read.wait()
+    with as_user(company):
+        async with database.tenant_transaction() as tx:
+            await revoke_token(tx, UUID(token.id))
+    known.hear([f"kv_erp_cache:{company}:tag:{api_tokens.REVOKED}"])
+    go_on.set()
+
+    await before
+    with pytest.raises(Unauthenticated):
+        await known.client_of(header(token))

@@ -17,7 +17,7 @@ from common.rpc_testing import MINTERS, TRUSTED_KEYS, serving
 from common.runtime import Runtime
 from common.server import Service
 from common.settings import Secret, Settings
-from common.testing import ServiceDatabase
+from common.testing import ServiceDatabase, TestServers
 from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grpc
 from erp.inventory.v1 import inventory_pb2, inventory_service_pb2, inventory_service_pb2_grpc
 from erp.sales.v1 import sales_pb2 as pb
@@ -83,13 +83,14 @@ class Accounting(accounting_service_pb2_grpc.AccountingServiceServicer):
 
 @asynccontextmanager
 async def connected(
-    urls: ServiceDatabase, inventory_port: int, accounting_port: int
+    urls: ServiceDatabase, redis: str, inventory_port: int, accounting_port: int
 ) -> AsyncIterator[Runtime]:
     trusted = ",".join(f"{name}:{encode_key(keys[0])}" for name, keys in TRUSTED_KEYS.items())
     seed = base64.urlsafe_b64encode(b"sales".ljust(32)).decode()
     settings = Settings(
         database_url=Secret(urls.app),
         system_database_url=Secret(urls.system),
+        redis_url=Secret(redis),
         identity_key=Secret(f"{MINTERS['sales'].name}:{seed}"),
         identity_trusted_keys=trusted,
         inventory_target=f"127.0.0.1:{inventory_port}",
@@ -107,7 +108,9 @@ async def inventory(shop: Shop) -> Inventory:
 
 
 @pytest.fixture
-async def wired(shop: Shop, urls: ServiceDatabase, inventory: Inventory) -> AsyncIterator[Shop]:
+async def wired(
+    shop: Shop, urls: ServiceDatabase, servers: TestServers, inventory: Inventory
+) -> AsyncIterator[Shop]:
     """The shop, wired as its process wires it to an inventory and an accounting."""
     descriptors = inventory_service_pb2.DESCRIPTOR.services_by_name
     stock = Service(descriptors["InventoryService"], REGISTER_INVENTORY, inventory)
@@ -116,7 +119,7 @@ async def wired(shop: Shop, urls: ServiceDatabase, inventory: Inventory) -> Asyn
     async with (
         serving("inventory", stock) as near,
         serving("accounting", books) as far,
-        connected(urls, near.port, far.port) as runtime,
+        connected(urls, servers.valkey.url, near.port, far.port) as runtime,
     ):
         desk = OrderDesk(runtime.database, app.others(runtime))
         shop.servicer = SalesServicer(runtime.database, desk)
@@ -161,7 +164,7 @@ async def test_nothing_is_ordered_while_inventory_is_away(
 ) -> None:
     table = shop.add_product()
 
-    async with connected(urls, 1, 1) as runtime:
+    async with connected(urls, "redis://127.0.0.1:1/0", 1, 1) as runtime:
         desk = OrderDesk(runtime.database, app.others(runtime))
         shop.servicer = SalesServicer(runtime.database, desk)
         outcomes = await outcomes_of(*(shop.create((table, "1")) for _ in range(20)))

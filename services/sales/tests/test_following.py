@@ -185,6 +185,7 @@ def test_sales_listens_to_what_it_waits_for() -> None:
         message.DESCRIPTOR.full_name
         for message in (
             gateway.TenantCreated,
+            inventory.ProductChanged,
             inventory.StockReserved,
             inventory.StockBackordered,
             inventory.StockReleased,

@@ -1,0 +1,355 @@
+"""Sessions of people: a row in Postgres decides, a copy in Redis answers.
+
+A token is shown once; only its SHA-256 is stored, and what it stands for is encrypted in both
+places. docs/primitives/sessions.md says what holds while one of the two is away.
+"""
+
+import asyncio
+import base64
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+import structlog
+from prometheus_client import Counter
+from redis.asyncio import Redis
+from sqlalchemy import Row
+
+from common import caller, ids
+from common.database import Database
+from common.errors import NotFound, Unauthenticated
+from common.flights import Flights
+from common.keys import tenant_key
+from common.redis_link import AWAY, RedisLink
+from common.sealing import Seal
+from common.session_rows import find_session, insert_session, list_sessions, revoke_sessions
+
+__all__ = ["NewSession", "Session", "Sessions"]
+
+# How long a copy is believed without a look at its row, and how late the row may know of a use.
+RECHECK_SECONDS = 60.0
+# By how much the clocks of our processes may differ.
+SKEW_SECONDS = 5.0
+# Longer than a copy that was read from the row before the revocation could still be written.
+_GRAVE_MS = 600_000
+_RETRY_SECONDS = 0.05
+SPARED_SECONDS = 0.5
+_SECRET_BYTES = 32
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")
+_PREFIX = "kv_erp_session"
+_REVOKED = b"revoked"
+
+# KEYS: copy  ARGV: what a revoked one is, the copy, its life in ms
+_REFILL = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+_CHECKS = Counter("session_checks_total", "Sessions checked.", ["outcome"])
+_BY_COPY, _BY_ROW, _REFUSED = (_CHECKS.labels(one) for one in ("copy", "row", "refused"))
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Session:
+    """Somebody who is logged in."""
+
+    id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    permissions: frozenset[str]
+    # What signs the tokens against forged requests.
+    csrf_secret: str
+    # Where it was begun, in words for its user: a browser, an address.
+    about: str
+    created_at: datetime
+    # However much it is used.
+    ends_at: datetime
+
+
+class NewSession(NamedTuple):
+    """A session and the only showing of its token."""
+
+    token: str
+    session: Session
+
+
+class _Named(NamedTuple):
+    """What a token names: nobody knows yet whether it exists."""
+
+    tenant_id: UUID
+    hash: bytes
+
+    @property
+    def key(self) -> str:
+        return tenant_key(_PREFIX, self.tenant_id, self.hash.hex())
+
+    def purpose(self, place: bytes) -> bytes:
+        """What is sealed for one session opens for no other, nor in the other place."""
+        return place + self.tenant_id.bytes + self.hash
+
+
+class _Copy(NamedTuple):
+    session: Session
+    # Wall clock of the look at the row.
+    checked: float
+
+
+class Sessions:
+    """Makes, checks and ends sessions.
+
+    Args:
+        database: has the table of session_rows.
+        redis: a client that gives up soon (Role.SESSIONS).
+        seal: encrypts.
+        service: in whose name rows are looked at before anybody is known to call.
+        idle_seconds: how long a session lives without use.
+        longest_seconds: how long it lives at most.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        seal: Seal,
+        service: str,
+        *,
+        idle_seconds: float = 7200,
+        longest_seconds: float = 86400,
+    ) -> None:
+        self.link = RedisLink(redis, f"{_PREFIX}:link")
+        self._database = database
+        self._redis = redis
+        self._seal = seal
+        self._service = service
+        self._idle_ms = round(idle_seconds * 1000)
+        self._written_every = timedelta(seconds=RECHECK_SECONDS / 2)
+        # The row knows of a use only so late; a session that was used in time must not end.
+        self._idle = timedelta(seconds=idle_seconds + RECHECK_SECONDS)
+        self._longest = timedelta(seconds=longest_seconds)
+        self._refill_script = redis.register_script(_REFILL)
+        self._flights: Flights[_Copy | None] = Flights()
+        # Until then Redis is not asked: it was too slow just now.
+        self._spared_until = 0.0
+        # Keys of revoked sessions whose copies Redis may still have.
+        self._undead: set[str] = set()
+        self._has_undead = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch the link to Redis, and bury the copies it has not taken away, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.link.run())
+            tasks.create_task(self._keep_burying())
+
+    async def create(
+        self, user_id: UUID, permissions: Collection[str], about: str = ""
+    ) -> NewSession:
+        """Begin a session of a user of the caller's tenant."""
+        tenant_id = caller.current().tenant_id
+        if tenant_id is None:
+            raise Unauthenticated("A session belongs to a tenant, and the caller stands for none.")
+        token = _token(tenant_id)
+        named, now = _named(token), datetime.now(UTC)
+        session = Session(
+            id=ids.new(),
+            tenant_id=tenant_id,
+            user_id=user_id,
+            permissions=frozenset(permissions),
+            csrf_secret=secrets.token_urlsafe(_SECRET_BYTES),
+            about=about,
+            created_at=now,
+            ends_at=now + self._longest,
+        )
+        row = {
+            "id": session.id,
+            "hash": named.hash,
+            "user_id": user_id,
+            "sealed": self._seal.close(_write(session), named.purpose(b"row")),
+            "ends_at": session.ends_at,
+        }
+        async with self._database.tenant_transaction() as tx:
+            await insert_session(tx, row)
+        await self._refill(named, _Copy(session, now.timestamp()))
+        return NewSession(token, session)
+
+    async def check(self, token: str) -> Session:
+        """The session that a token stands for, which lives on from now.
+
+        One round trip to Redis; a look at the row once a minute, or when Redis cannot tell.
+
+        Raises:
+            Unauthenticated: there is none, or it has ended.
+            Unavailable: Redis cannot tell and Postgres is away.
+        """
+        named = _named(token)
+        if named.key in self._undead:
+            raise _refused()
+        copy = await self._find_copy(named)
+        if copy is not None and self._is_fresh(copy):
+            _BY_COPY.inc()
+        else:
+            copy = await self._flights.join(named.key, partial(self._look_at_row, named))
+            _BY_ROW.inc()
+        if copy is None or copy.session.ends_at <= datetime.now(UTC):
+            raise _refused()
+        return copy.session
+
+    async def revoke(self, session_id: UUID) -> None:
+        """End a session of the caller's tenant, everywhere.
+
+        Raises:
+            NotFound: there is none, or it was ended before.
+        """
+        if not await self._revoke(session_id=session_id):
+            raise NotFound("session", session_id)
+
+    async def revoke_all(self, user_id: UUID) -> int:
+        """End all sessions of a user of the caller's tenant; how many there were."""
+        return await self._revoke(user_id=user_id)
+
+    async def list(self, user_id: UUID) -> list[Session]:
+        """The sessions of a user of the caller's tenant that are alive, oldest first."""
+        async with self._database.tenant_transaction() as tx:
+            rows = await list_sessions(tx, user_id, self._idle)
+            named = [_Named(tx.tenant_id, row.hash) for row in rows]
+        found = (self._open_row(*pair) for pair in zip(named, rows, strict=True))
+        return [session for session in found if session]
+
+    async def _find_copy(self, named: _Named) -> _Copy | None:
+        if not self.link.stands or time.monotonic() < self._spared_until:
+            return None
+        try:
+            sealed: Any = await self._redis.getex(named.key, px=self._idle_ms)
+        except AWAY:
+            self._spared_until = time.monotonic() + SPARED_SECONDS
+            return None
+        if sealed == _REVOKED:
+            raise _refused()
+        text = self._seal.open(sealed, named.purpose(b"copy")) if sealed else None
+        if text is None:
+            if sealed:
+                log.error("session copy cannot be opened", key=named.key)
+            return None
+        fields = orjson.loads(text)
+        return _Copy(_read(fields), fields["checked"])
+
+    def _is_fresh(self, copy: _Copy) -> bool:
+        """Whether nobody can have revoked the session since without the copy's knowing."""
+        # A revocation may have missed the copy while Redis was away.
+        missed_until = self.link.stands_since + SKEW_SECONDS
+        return copy.checked > max(time.time() - RECHECK_SECONDS, missed_until)
+
+    async def _look_at_row(self, named: _Named) -> _Copy | None:
+        checked = time.time()
+        # Row security confines the search to the tenant that the token claims, and only a token
+        # that was made for it has a hash there.
+        with caller.acting_as(caller.service_caller(self._service, named.tenant_id)):
+            async with self._database.tenant_transaction() as tx:
+                row = await find_session(tx, named.hash, self._idle, self._written_every)
+        session = self._open_row(named, row) if row else None
+        if session is None:
+            return None
+        copy = _Copy(session, checked)
+        return copy if await self._refill(named, copy) else None
+
+    def _open_row(self, named: _Named, row: Row[Any]) -> Session | None:
+        text = self._seal.open(row.sealed, named.purpose(b"row"))
+        if text is None:
+            log.error("session row cannot be opened", id=str(row.id))
+            return None
+        # The columns are the operator's to change, and what is sealed says the rest.
+        return replace(_read(orjson.loads(text)), ends_at=row.ends_at)
+
+    async def _refill(self, named: _Named, copy: _Copy) -> bool:
+        """Write the copy; False when the session was revoked since its row was read."""
+        if time.monotonic() < self._spared_until:
+            return True
+        left_ms = round((copy.session.ends_at.timestamp() - time.time()) * 1000)
+        text = _write(copy.session, checked=copy.checked)
+        sealed = self._seal.close(text, named.purpose(b"copy"))
+        arguments: list[Any] = [_REVOKED, sealed, max(1, min(self._idle_ms, left_ms))]
+        try:
+            return bool(await self._refill_script([named.key], arguments))
+        except AWAY:
+            return True
+
+    async def _revoke(self, **which: UUID) -> int:
+        keys: list[str] = []
+        try:
+            async with self._database.tenant_transaction() as tx:
+                hashes = await revoke_sessions(tx, **which)
+                keys += [_Named(tx.tenant_id, one).key for one in hashes]
+        finally:
+            # After an error too: a commit whose outcome is unknown may have happened.
+            if keys and not await self._bury(keys):
+                self._undead.update(keys)
+                self._has_undead.set()
+        return len(keys)
+
+    async def _bury(self, keys: Sequence[str]) -> bool:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.set(key, _REVOKED, px=_GRAVE_MS)
+                await pipe.execute()
+        except AWAY:
+            return False
+        return True
+
+    async def _keep_burying(self) -> None:
+        while True:
+            await self._has_undead.wait()
+            keys = list(self._undead)
+            if await self._bury(keys):
+                self._undead.difference_update(keys)
+                if not self._undead:
+                    self._has_undead.clear()
+            else:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _token(tenant_id: UUID) -> str:
+    """The tenant, which is no secret and useless when it is wrong, and 256 random bits."""
+    return base64.urlsafe_b64encode(tenant_id.bytes + secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def _named(token: str) -> _Named:
+    if not _TOKEN.fullmatch(token):
+        raise _refused()
+    tenant_id = UUID(bytes=base64.urlsafe_b64decode(token)[:16])
+    return _Named(tenant_id, hashlib.sha256(token.encode()).digest())
+
+
+def _refused() -> Unauthenticated:
+    _REFUSED.inc()
+    return Unauthenticated("There is no such session, or it has ended.")
+
+
+def _write(session: Session, **more: float) -> bytes:
+    fields = vars(session) | {"permissions": sorted(session.permissions)} | more
+    return orjson.dumps(fields)
+
+
+def _read(fields: dict[str, Any]) -> Session:
+    return Session(
+        id=UUID(fields["id"]),
+        tenant_id=UUID(fields["tenant_id"]),
+        user_id=UUID(fields["user_id"]),
+        permissions=frozenset(fields["permissions"]),
+        csrf_secret=fields["csrf_secret"],
+        about=fields["about"],
+        created_at=datetime.fromisoformat(fields["created_at"]),
+        ends_at=datetime.fromisoformat(fields["ends_at"]),
+    )

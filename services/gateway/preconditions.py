@@ -1,0 +1,94 @@
+"""ETags, and requests that depend on the state of a record (RFC 9110, section 13)."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import orjson
+from google.protobuf.message import Message
+
+from common.channel import Rpc
+from common.errors import ConcurrentModification, DomainError
+from gateway.errors import PreconditionFailed
+from gateway.routes import Route
+
+__all__ = ["Preconditions", "etag_of", "is_known"]
+
+_HASH_BYTES = 12
+_ANY = b"*"
+_VERSION = re.compile(rb'"(\d{1,18})-[0-9a-f]{24}"')
+_WEAK = re.compile(rb"W/(?=\")")
+
+
+def etag_of(body: bytes) -> bytes:
+    """The strong ETag of a record as JSON: its version, if it has one, and a hash of it all."""
+    version = orjson.loads(body).get("version")
+    digest = hashlib.blake2b(body, digest_size=_HASH_BYTES).hexdigest()
+    return (f'"{version}-{digest}"' if version is not None else f'"{digest}"').encode()
+
+
+def is_known(etag: bytes, if_none_match: bytes | None) -> bool:
+    """Whether the caller says that it has this state of the record already."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == _ANY or etag in _listed(_WEAK.sub(b"", if_none_match))
+
+
+class Preconditions:
+    """Holds requests to their If-Match.
+
+    Args:
+        records: how each kind of record is read.
+        rpcs: by path.
+    """
+
+    def __init__(self, records: Mapping[str, Route], rpcs: Mapping[str, Rpc]) -> None:
+        self._records = records
+        self._rpcs = rpcs
+
+    async def guard(
+        self, route: Route, message: Any, if_match: bytes | None
+    ) -> AbstractContextManager[None]:
+        """Check If-Match; what is inside the context then does the work.
+
+        A message that can name the version to change, and does not, is given that of If-Match, so
+        that nobody can come in between. Else the record is read and compared beforehand.
+
+        Raises:
+            PreconditionFailed: the record is in another state, or there cannot be one.
+        """
+        if if_match is None or route.verb == "GET":
+            return nullcontext()
+        reading = self._records.get(route.record)
+        if reading is None or "id" not in route.parameters:
+            raise PreconditionFailed
+        if if_match.strip() == _ANY:
+            return nullcontext()
+        versions = [int(match[1]) for match in _VERSION.finditer(if_match)]
+        if len(versions) == 1 and getattr(message, "version", None) == 0:
+            message.version = versions[0]
+            return _failing_when_changed()
+        if await self._etag(reading, message.id) not in _listed(if_match):
+            raise PreconditionFailed
+        return nullcontext()
+
+    async def _etag(self, reading: Route, record_id: str) -> bytes:
+        request: Message = reading.policy.request(id=record_id)
+        record = await self._rpcs[reading.policy.path](request)
+        return etag_of(orjson.dumps(reading.write(record)))
+
+
+@contextmanager
+def _failing_when_changed() -> Iterator[None]:
+    try:
+        yield
+    except DomainError as error:
+        if error.reason == ConcurrentModification.reason:
+            raise PreconditionFailed from error
+        raise
+
+
+def _listed(etags: bytes) -> list[bytes]:
+    return [etag.strip() for etag in etags.split(b",")]
