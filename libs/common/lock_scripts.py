@@ -18,8 +18,8 @@ from common.held_locks import Lock
 
 __all__ = ["CLAIM_SECONDS", "LockScripts"]
 
-# Who is handed a lock confirms within this time; if it died meanwhile, the next one waits so long.
-CLAIM_SECONDS = 0.3
+# Who is handed a lock ends or renews within this time; if it died, the next one waits so long.
+CLAIM_SECONDS = 0.5
 # A queue that nobody asks about is forgotten; who stands in it asks far more often.
 _QUEUE_SECONDS = 10
 # Questions at the same time; further ones wait for a connection.

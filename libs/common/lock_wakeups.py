@@ -10,13 +10,19 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-__all__ = ["Wakeups"]
+__all__ = ["Waiter", "Wakeups"]
 
 _RECONNECT_SECONDS = 0.1
 # A silent connection is asked for a sign of life, and given up when none comes in the same time.
 _SILENCE_SECONDS = 2.0
 
 log = structlog.get_logger()
+
+
+class Waiter(asyncio.Event):
+    """Set when it is time to look again; `is_served` when Redis has handed the lock over."""
+
+    is_served = False
 
 
 class Wakeups:
@@ -28,7 +34,7 @@ class Wakeups:
     def __init__(self, redis: Redis, channel: str) -> None:
         self._redis = redis
         self._channel = channel
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, Waiter] = {}
         self._connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -38,9 +44,9 @@ class Wakeups:
         return self._connected.is_set()
 
     @contextmanager
-    def expected(self, token: str) -> Iterator[asyncio.Event]:
+    def expected(self, token: str) -> Iterator[Waiter]:
         """An event that is set when the token's lock may have been handed over."""
-        woken = self._waiting[token] = asyncio.Event()
+        woken = self._waiting[token] = Waiter()
         try:
             yield woken
         finally:
@@ -97,4 +103,5 @@ class Wakeups:
         elif message["type"] == "message":
             waiter = self._waiting.get(message["data"].decode())
             if waiter is not None:
+                waiter.is_served = True
                 waiter.set()

@@ -24,8 +24,8 @@ from common import caller, deadline, keys
 from common.errors import Unauthenticated
 from common.held_locks import Lock, LockLost, LockTimeout, holding
 from common.lock_leftovers import Leftovers
-from common.lock_scripts import LockScripts
-from common.lock_wakeups import Wakeups
+from common.lock_scripts import CLAIM_SECONDS, LockScripts
+from common.lock_wakeups import Waiter, Wakeups
 
 __all__ = ["Lock", "LockLost", "LockTimeout", "Locks", "account_resource", "stock_resource"]
 
@@ -213,11 +213,21 @@ class Locks:
                     raise LockTimeout(resource)
                 if self._wakeups.are_heard:
                     await _woken(woken, min(left, seconds_to_live, _LOOK_AGAIN_SECONDS))
+                    if woken.is_served and len(lock.keys) == 1:
+                        self._hold_for_now(lock)
+                        return
                 else:
                     await self._wakeups.connect(self._answer_seconds)
         lock.held = True
         _HELD.inc()
         self._renew_later(lock, lock.ttl_seconds / 3)
+
+    def _hold_for_now(self, lock: Lock) -> None:
+        """Work at once under what was handed over; who is done soon needs not confirm it."""
+        lock.held = True
+        lock.expires = time.monotonic() + CLAIM_SECONDS
+        _HELD.inc()
+        self._renew_later(lock, CLAIM_SECONDS / 5)
 
     async def _ask(self, lock: Lock, may_wait: bool) -> tuple[str, float] | None:
         # Asking again with the same token changes nothing, so a broken connection is tried anew.
@@ -252,20 +262,23 @@ class Locks:
             kept = await self.renew(lock)
         except _AWAY:
             kept, seconds = not lock.lost, min(seconds, self._answer_seconds)
+        if lock not in self._renewing:
+            return  # released meanwhile
         if kept:
             self._renew_later(lock, seconds)
         else:
-            self._renewing.pop(lock, None)
+            del self._renewing[lock]
             _LOST.inc()
             log.warning("lock lost", resources=lock.resources)
 
     def _stop_renewing(self, lock: Lock) -> None:
         renewal = self._renewing.pop(lock, None)
-        if renewal is not None:
+        # One that is under way ends by itself; cancelling it would cost its connection.
+        if isinstance(renewal, asyncio.TimerHandle):
             renewal.cancel()
 
 
-async def _woken(event: asyncio.Event, seconds: float) -> None:
+async def _woken(event: Waiter, seconds: float) -> None:
     """Return when the event is set, or the seconds are over."""
     try:
         async with asyncio.timeout(seconds):
