@@ -274,7 +274,7 @@ class Locks:
     def _stop_renewing(self, lock: Lock) -> None:
         renewal = self._renewing.pop(lock, None)
         # One that is under way ends by itself; cancelling it would cost its connection.
-        if isinstance(renewal, asyncio.TimerHandle):
+        if renewal is not None and not isinstance(renewal, asyncio.Task):
             renewal.cancel()
 
 

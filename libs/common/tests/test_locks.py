@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+import uvloop
 from fault_proxy import FaultProxy
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -204,6 +205,18 @@ async def test_a_lock_outlives_its_ttl_while_its_holder_works(locks, others):
         assert not lock.lost
         with pytest.raises(LockTimeout):
             await others.acquire("till", wait_seconds=0)
+
+
+def test_what_was_released_is_not_renewed_on_the_loop_of_the_services(servers: TestServers, tenant):
+    async def hold_and_look_back() -> None:
+        async with process(servers.valkey.url) as locks:
+            with as_user(tenant):
+                async with locks.hold("till", ttl_seconds=0.3) as lock:
+                    pass
+            await until(lambda: _after(lock.expires))
+            assert not lock.taken_away
+
+    uvloop.run(hold_and_look_back())
 
 
 async def _after(moment: float) -> bool:
