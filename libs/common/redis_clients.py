@@ -1,5 +1,6 @@
 """Clients of Redis, one a role: each with its own server, database and patience."""
 
+import asyncio
 from enum import Enum
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
@@ -108,7 +109,7 @@ def _options(patience: _Patience) -> dict[str, Any]:
 
 def _of_sentinels(url: RedisUrl, role: Role) -> Redis:
     options = _options(_SENTINEL_PATIENCE)
-    sentinels = Sentinel(url.servers, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+    sentinels = _Sentinels(url.servers, sentinel_kwargs=options)
     client: Redis = sentinels.master_for(
         url.master,
         connection_pool_class=_MasterPool,
@@ -118,6 +119,21 @@ def _of_sentinels(url: RedisUrl, role: Role) -> Redis:
         **_options(_PATIENCE[role]),
     )
     return client
+
+
+class _Sentinels(Sentinel):
+    """Asked by one connection at a time.
+
+    redis-py moves the one that answered to the front; two at once would lose another for good.
+    """
+
+    def __init__(self, *where: Any, **options: Any) -> None:
+        super().__init__(*where, **options)  # type: ignore[no-untyped-call]
+        self._asking = asyncio.Lock()
+
+    async def discover_master(self, service_name: str) -> Any:
+        async with self._asking:
+            return await super().discover_master(service_name)
 
 
 class _MasterPool(SentinelConnectionPool):
