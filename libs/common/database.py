@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, consistency, deadline
+from common import caller, consistency, deadline, held_locks
 from common.connections import (
     TooBusy,
     command,
@@ -106,6 +106,7 @@ class Database:
             Unauthenticated: there is no caller, or the caller stands for no tenant.
             Unavailable: the database cannot be reached; nothing was done.
             OutcomeUnknown: the connection broke during the commit.
+            LockLost: a lock of this task ended meanwhile; it was rolled back.
         """
         tenant_id = _tenant_of_caller()
         events: list[Any] = []
@@ -128,6 +129,7 @@ class Database:
             self._ring(events)
 
     async def _commit(self, connection: AsyncConnection) -> None:
+        held_locks.refuse_if_lost()
         if self._service and consistency.collecting():
             consistency.wrote({self._service: await commit_with_position(connection)})
         else:

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
+from redis.asyncio import Redis
 
 from common import event_log, outbox, partitions
 from common.cache import Cache
@@ -18,6 +20,7 @@ from common.doorbell import Doorbell
 from common.duties import Duty
 from common.event_log import EventLogServicer
 from common.identity import minter_of, verifier_of
+from common.locks import Locks
 from common.partitions import keep_partitions
 from common.process import Stop
 from common.redis_clients import Role, open_redis
@@ -51,10 +54,11 @@ class Runtime:
         self.settings = settings
         self._minter = minter_of(settings)
         self._channels: dict[str, Channel] = {}
+        self._opened = contextlib.AsyncExitStack()
         gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
         self._doorbell = Doorbell(name, _publishing(gateway))
-        self._redis = open_redis(settings, Role.CACHE)
-        self.cache = Cache(self._redis, settings.cache_prefix)
+        redis = self._closed_in_the_end(open_redis(settings, Role.CACHE))
+        self.cache = Cache(redis, settings.cache_prefix)
         self.database = Database(
             settings.need_secret("database_url"),
             settings.need_secret("system_database_url"),
@@ -67,6 +71,18 @@ class Runtime:
             replicas=settings.read_hosts,
             most_lag_seconds=settings.replica_lag_seconds,
         )
+
+    @cached_property
+    def locks(self) -> Locks:
+        """The process's locks, on a connection of their own. Opened when first asked for.
+
+        Raises:
+            SettingsError: no variable says where Redis is.
+        """
+        redis = self._closed_in_the_end(open_redis(self.settings, Role.LOCKS))
+        locks = Locks(redis, self.name)
+        self._opened.push_async_callback(locks.close)
+        return locks
 
     def channel(self, service: str, *descriptors: ServiceDescriptor) -> Channel:
         """A channel to another service, for the rpcs of these of its gRPC services."""
@@ -115,14 +131,18 @@ class Runtime:
             if not options.queues or lane.name in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        redis = open_redis(self.settings, Role.QUEUE)
+        redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
         duties = [keep_partitions(self.database), *duties]
-        worker = EventWorker(self.name, self.database, lanes, logs, redis, duties)
-        async with self._ringing(), redis:
+        worker = EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+        async with self._ringing():
             task = asyncio.create_task(worker.run())
             await stop.wait()
             worker.stop()
             await task
+
+    def _closed_in_the_end(self, redis: Redis) -> Redis:
+        self._opened.push_async_callback(redis.aclose)
+        return redis
 
     def _logs(self, sources: Iterable[str]) -> dict[str, Any]:
         return {
@@ -140,8 +160,8 @@ class Runtime:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            await self._opened.aclose()
             await self.database.close()
-            await self._redis.aclose()
             await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
 

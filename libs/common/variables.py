@@ -5,7 +5,8 @@ import binascii
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+
+from common.redis_urls import parse_redis_url
 
 __all__ = [
     "Address",
@@ -134,10 +135,7 @@ def redis_server(text: str) -> Secret:
     redis://[user:password@]host:port/db, rediss:// for TLS,
     redis+sentinel://host:port,host:port/name/db, redis+cluster://host:port,host:port
     """
-    schemes = ("redis", "rediss", "redis+sentinel", "redis+cluster")
-    parts = urlsplit(text)
-    if parts.scheme not in schemes or not parts.netloc:
-        raise ValueError(f"must be a URL that begins with one of {', '.join(schemes)}")
+    parse_redis_url(text)
     return Secret(text)
 
 

@@ -37,7 +37,12 @@ class EmbeddedValkey(EmbeddedServer):
 
     def process(self) -> ProcessSpec:
         """The server as a process to supervise; call `prepare()` first."""
-        options = {
+        words = (word for pair in self.options().items() for word in pair)
+        return self._spec(str(valkey_binary()), *words)
+
+    def options(self) -> dict[str, str]:
+        """What the server is told on its command line."""
+        return {
             "--bind": HOST,
             "--port": str(self.port),
             "--dir": str(self.directory),
@@ -47,7 +52,8 @@ class EmbeddedValkey(EmbeddedServer):
             # Nothing may be evicted silently: queues and locks live here too.
             "--maxmemory-policy": "noeviction",
         }
-        argv = (str(valkey_binary()), *(word for pair in options.items() for word in pair))
+
+    def _spec(self, *argv: str) -> ProcessSpec:
         return ProcessSpec(
             name="redis", argv=argv, environment={"LC_ALL": "C", "TZ": "UTC"}, log=self.log
         )

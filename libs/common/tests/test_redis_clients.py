@@ -1,6 +1,11 @@
-import pytest
+import time
 
-from common.redis_clients import Role, url_of
+import pytest
+from fault_proxy import FaultProxy
+from redis.exceptions import RedisError
+
+from common.redis_clients import Role, connect, url_of
+from common.redis_urls import parse_redis_url
 from common.settings import SettingsError, load_settings
 
 
@@ -40,6 +45,67 @@ def test_host_port_password_and_databases_make_the_urls():
 def test_without_redis_the_sentence_says_which_variables_are_missing():
     with pytest.raises(SettingsError, match="Neither REDIS_URL nor REDIS_HOST"):
         url_of(load_settings({}), Role.QUEUE)
+
+
+def test_a_role_without_a_url_of_its_own_shares_the_sentinels_and_the_cluster():
+    sentinels = load_settings({"REDIS_URL": "redis+sentinel://u:p@a:1,b/main/0"})
+    cluster = load_settings({"REDIS_URL": "redis+cluster://a:1,b:2"})
+
+    assert url_of(sentinels, Role.LOCKS) == "redis+sentinel://u:p@a:1,b/main/2"
+    assert url_of(cluster, Role.LOCKS) == "redis+cluster://a:1,b:2"
+
+
+def test_a_url_names_sentinels_the_master_and_the_account():
+    url = parse_redis_url("redis+sentinel://u:p%40ss@a:1,[::1]/main/2")
+
+    assert url.servers == (("a", 1), ("::1", 26379))
+    assert (url.username, url.password, url.master, url.database) == ("u", "p@ss", "main", 2)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("redis+sentinel://a:1,b:2", "must name the master"),
+        ("redis+sentinel://a:1/main/x", "number of a database"),
+        ("redis+cluster://a:1/2", "no database but 0"),
+        ("redis://a:1,b:2/0", "must name one server"),
+        ("redis+cluster://a:1,:2", "host:port,host:port"),
+        ("redis://a:99999/0", "host:port,host:port"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_with_its_rule(url, rule):
+    with pytest.raises(SettingsError, match=f"REDIS_LOCK_URL .*{rule}"):
+        load_settings({"REDIS_LOCK_URL": url})
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.QUEUE])
+async def test_a_half_open_redis_costs_a_request_a_tenth_of_a_second(servers, role):
+    async with FaultProxy(servers.valkey.port) as proxy:
+        redis = connect(f"redis://127.0.0.1:{proxy.port}/0", role)
+        await redis.ping()
+        proxy.stall()
+
+        for _ in range(2):  # the first on the old connection, the second on a new one
+            started = time.monotonic()
+            with pytest.raises((RedisError, OSError)):
+                await redis.get("anything")
+            assert time.monotonic() - started < 0.4
+
+        await redis.aclose()
+
+
+async def test_no_client_sends_a_command_twice(servers):
+    async with FaultProxy(servers.valkey.port) as proxy:
+        redis = connect(f"redis://127.0.0.1:{proxy.port}/0", Role.LIMITS)
+        key = f"count:{proxy.seed}"
+        await redis.incr(key)
+        proxy.cut_reply(b"INCR")
+
+        with pytest.raises(RedisError):
+            await redis.incr(key)
+
+        assert int(await redis.get(key)) == 2
+        await redis.aclose()
 
 
 @pytest.mark.parametrize("url", ["http://redis:6379", "redis.example:6379", "redis://"])

@@ -1,0 +1,148 @@
+"""How fast and how fair locks are, beside redis-py's own, on one server: `python -m …locks`."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from common import ids
+from common.caller import acting_as, service_caller
+from common.locks import Locks
+from ops.valkey import EmbeddedValkey
+
+WAITERS = 50
+PROCESSES = 5
+SECONDS = 2.0
+ROUNDS = 3
+ALONE = 1_000
+
+Hold = Callable[[int], AbstractAsyncContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Contended:
+    """What the waiters on one key saw."""
+
+    per_second: float
+    longest_wait_ms: float
+    fewest_turns: int
+    most_turns: int
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Taking and releasing a lock that nobody else wants."""
+
+    microseconds: float
+    cpu_microseconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rounds of ours and of redis-py's."""
+
+    ours: list[Contended]
+    theirs: list[Contended]
+    ours_alone: list[Alone]
+    theirs_alone: list[Alone]
+    dead_waiter_ms: float
+
+
+async def run(url: str) -> Comparison:
+    """Measure in rounds that alternate."""
+    found = Comparison([], [], [], [], await _dead_waiter(url))
+    async with _ours(url) as ours, _theirs(url) as theirs:
+        for _ in range(ROUNDS):
+            found.ours.append(await _contend(ours))
+            found.theirs.append(await _contend(theirs))
+            found.ours_alone.append(await _alone(ours))
+            found.theirs_alone.append(await _alone(theirs))
+    return found
+
+
+@asynccontextmanager
+async def _ours(url: str) -> AsyncIterator[Hold]:
+    """Our locks as so many processes have them."""
+    clients = [Redis.from_url(url) for _ in range(PROCESSES)]
+    team = [Locks(client, "benchmark", answer_seconds=10) for client in clients]
+    with acting_as(service_caller("benchmark", ids.new())):
+        yield lambda number: team[number % PROCESSES].hold("key", wait_seconds=60)
+    for locks, client in zip(team, clients, strict=True):
+        await locks.close()
+        await client.aclose()
+
+
+@asynccontextmanager
+async def _theirs(url: str) -> AsyncIterator[Hold]:
+    """redis-py's locks on as many clients."""
+    clients = [Redis.from_url(url) for _ in range(PROCESSES)]
+    yield lambda number: clients[number % PROCESSES].lock("key", timeout=30, blocking_timeout=60)
+    for client in clients:
+        await client.aclose()
+
+
+async def _contend(hold: Hold) -> Contended:
+    turns, waits = [0] * WAITERS, [0.0]
+    until = time.perf_counter() + SECONDS
+
+    async def waiter(number: int) -> None:
+        while (asked := time.perf_counter()) < until:
+            async with hold(number):
+                waits.append(time.perf_counter() - asked)
+                turns[number] += time.perf_counter() < until
+
+    await asyncio.gather(*map(waiter, range(WAITERS)))
+    return Contended(sum(turns) / SECONDS, max(waits) * 1000, min(turns), max(turns))
+
+
+async def _alone(hold: Hold) -> Alone:
+    began, cpu = time.perf_counter(), time.process_time()
+    for _ in range(ALONE):
+        async with hold(0):
+            pass
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    return Alone(seconds / ALONE * 1e6, cpu_seconds / ALONE * 1e6)
+
+
+async def _dead_waiter(url: str) -> float:
+    """How long the next one waits after a waiter's process has vanished from the queue."""
+    async with Redis.from_url(url) as redis:
+        locks = Locks(redis, "benchmark")
+        with acting_as(service_caller("benchmark", tenant := ids.new())):
+            async with locks.hold("key"):
+                await redis.zadd(f"lock_queue:{{lock:{tenant}:key}}", {"gone/1": 0})
+                waiter = asyncio.create_task(_timed(lambda: locks.acquire("key")))
+                while await redis.zcard(f"lock_queue:{{lock:{tenant}:key}}") < 2:
+                    await asyncio.sleep(0.001)
+                freed = time.perf_counter()
+            taken = await waiter
+        await locks.close()
+    return (taken - freed) * 1000
+
+
+async def _timed(work: Callable[[], Awaitable[object]]) -> float:
+    await work()
+    return time.perf_counter()
+
+
+def main() -> None:
+    """Measure on a server of its own and print."""
+    with tempfile.TemporaryDirectory() as scratch, EmbeddedValkey(Path(scratch) / "v") as valkey:
+        found = asyncio.run(run(valkey.url))
+    for ours, theirs in zip(found.ours, found.theirs, strict=True):
+        print(f"ours {ours}\ntheirs {theirs}")
+    for name in ("microseconds", "cpu_microseconds"):
+        ours_us = statistics.median(getattr(one, name) for one in found.ours_alone)
+        theirs_us = statistics.median(getattr(one, name) for one in found.theirs_alone)
+        print(f"alone, {name}: ours {ours_us:.0f}, theirs {theirs_us:.0f}")
+    print(f"a dead waiter delayed the next by {found.dead_waiter_ms:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
