@@ -106,10 +106,7 @@ class Level:
 
         All that is there costs all that it is worth, so a value ends at exactly 0 with its units.
         """
-        if not self.on_hand:
-            return 0
-        units, of = _millionths(quantity), _millionths(self.on_hand)
-        return (2 * self.value_minor * units + of) // (2 * of)
+        return share_of(self.value_minor, quantity, self.on_hand)
 
     def insufficient(self, requested: Decimal) -> InsufficientStock:
         """The error that so many are not available."""
@@ -118,6 +115,14 @@ class Level:
     def _demand(self, quantity: Decimal) -> None:
         if quantity > self.available:
             raise self.insufficient(quantity)
+
+
+def share_of(value_minor: int, quantity: Decimal, whole: Decimal) -> int:
+    """What part of the units takes of what all of them are worth, rounded half up."""
+    if not whole:
+        return 0
+    units, of = _millionths(quantity), _millionths(whole)
+    return (2 * value_minor * units + of) // (2 * of)
 
 
 def _millionths(quantity: Decimal) -> int:
