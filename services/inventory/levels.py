@@ -8,13 +8,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.errors import NotFound
+from common.money import share_of
 from inventory.errors import InsufficientStock, TooMuchStock, TooMuchValue
 
 NOTHING = Decimal(0)
 MOST_UNITS = Decimal("999999999999.999999")
 # Of one level and of one document: far beyond any stock, far below where sums of sums overflow.
 MOST_VALUE_MINOR = 10**15
-_MILLIONTHS = 1_000_000
 
 
 class Key(NamedTuple):
@@ -115,18 +115,6 @@ class Level:
     def _demand(self, quantity: Decimal) -> None:
         if quantity > self.available:
             raise self.insufficient(quantity)
-
-
-def share_of(value_minor: int, quantity: Decimal, whole: Decimal) -> int:
-    """What part of the units takes of what all of them are worth, rounded half up."""
-    if not whole:
-        return 0
-    units, of = _millionths(quantity), _millionths(whole)
-    return (2 * value_minor * units + of) // (2 * of)
-
-
-def _millionths(quantity: Decimal) -> int:
-    return int(quantity * _MILLIONTHS)
 
 
 class Levels:

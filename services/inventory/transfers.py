@@ -12,13 +12,13 @@ from sqlalchemy import Row, select, text
 from common.bulk import insert_rows, update_rows
 from common.database import Transaction
 from common.errors import NotFound
-from common.money import format_quantity
+from common.money import format_quantity, share_of
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.inventory.v1 import inventory_pb2 as pb
 from inventory.companies import Company
 from inventory.errors import ReceivesMoreThanSent, TransferNotInTransit
-from inventory.levels import NOTHING, Key, share_of
+from inventory.levels import NOTHING, Key
 from inventory.tables import one_of, transfer_lines, transfers
 
 IN_TRANSIT, RECEIVED, CANCELLED = "in_transit", "received", "cancelled"
