@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from common import caller, deadline
+from common import caller, deadline, held_locks
 from common.deadline import DeadlineExceeded
 from common.errors import (
     DomainError,
@@ -136,6 +136,7 @@ class Database:
             Unauthenticated: there is no caller, or the caller stands for no tenant.
             Unavailable: the database cannot be reached; nothing was done.
             OutcomeUnknown: the connection broke during the commit.
+            LockLost: a lock of this task ended meanwhile; it was rolled back.
         """
         begin = f"BEGIN; SET LOCAL erp.tenant_id = '{_tenant_of_caller()}'; {_limits()}"
         events: list[Any] = []
@@ -144,6 +145,7 @@ class Database:
             yield transaction
             if transaction.pending_events and self._write_events:
                 events = await self._write_events(transaction)
+            held_locks.refuse_if_lost()
             await _commit(connection)
         if events and self._ring:
             self._ring(events)

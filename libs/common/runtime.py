@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -25,6 +26,11 @@ from common.subscriptions import lanes_of
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from common.locks import Locks
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
@@ -47,6 +53,7 @@ class Runtime:
         self.settings = settings
         self._minter = minter_of(settings)
         self._channels: dict[str, Channel] = {}
+        self._opened = contextlib.AsyncExitStack()
         gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
         self._doorbell = Doorbell(name, _publishing(gateway))
         self.database = Database(
@@ -57,6 +64,22 @@ class Runtime:
             ring=self._doorbell.ring,
             pool_size=settings.database_pool,
         )
+
+    @cached_property
+    def locks(self) -> "Locks":
+        """The process's locks, on a connection of their own. Opened when first asked for.
+
+        Raises:
+            SettingsError: no variable says where Redis is.
+        """
+        # Some 15 MB that processes without locks do not need.
+        from common.locks import Locks  # noqa: PLC0415
+        from common.redis_clients import Role, open_redis  # noqa: PLC0415
+
+        redis = self._closed_in_the_end(open_redis(self.settings, Role.LOCKS))
+        locks = Locks(redis, self.name)
+        self._opened.push_async_callback(locks.close)
+        return locks
 
     def channel(self, service: str, *descriptors: ServiceDescriptor) -> Channel:
         """A channel to another service, for the rpcs of these of its gRPC services."""
@@ -105,13 +128,17 @@ class Runtime:
             if not options.queues or lane.name in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        redis = open_redis(self.settings, Role.QUEUE)
-        worker = EventWorker(self.name, self.database, lanes, logs, redis, duties)
-        async with self._ringing(), redis:
+        redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
+        worker = EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+        async with self._ringing():
             task = asyncio.create_task(worker.run())
             await stop.wait()
             worker.stop()
             await task
+
+    def _closed_in_the_end(self, redis: "Redis") -> "Redis":
+        self._opened.push_async_callback(redis.aclose)
+        return redis
 
     def _logs(self, sources: Iterable[str]) -> dict[str, Any]:
         return {
@@ -128,6 +155,7 @@ class Runtime:
         finally:
             ringing.cancel()
             await asyncio.gather(ringing, return_exceptions=True)
+            await self._opened.aclose()
             await self.database.close()
             await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 

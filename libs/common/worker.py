@@ -1,6 +1,7 @@
 """The process that follows other services' events and does a service's recurring duties."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from common import caller
 from common.database import LONGEST_TRANSACTION_SECONDS, Database
 from common.duties import Duty
 from common.errors import DomainError
+from common.locks import Locks, LockTimeout
 from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse
 
@@ -27,6 +29,8 @@ LONGEST_GATHERING_SECONDS = 0.06
 # A skipped stretch without an event of ours is stored once it is this long; until then it is only
 # remembered.
 STORED_SKIP = 1_000
+# A worker that dies in the middle of a duty keeps the others from it no longer than this.
+DUTY_TTL_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -51,6 +55,7 @@ class EventWorker:
         lanes: its listeners; a worker may be given only some of them.
         logs: the event logs of their sources, by service.
         redis: where the doorbells ring.
+        locks: let one worker of several do each duty.
         duties: recurring work.
         concurrency: most subscriptions that are caught up at once.
     """
@@ -62,6 +67,7 @@ class EventWorker:
         lanes: Sequence[Lane],
         logs: dict[str, EventLogStub],
         redis: Redis,
+        locks: Locks,
         duties: Sequence[Duty] = (),
         concurrency: int = 4,
     ) -> None:
@@ -70,6 +76,7 @@ class EventWorker:
         self._lanes = {(lane.name, lane.source): lane for lane in lanes}
         self._logs = logs
         self._redis = redis
+        self._locks = locks
         self._duties = duties
         self._slots = asyncio.Semaphore(concurrency)
         self._subscriptions: dict[Key, Subscription] = {}
@@ -220,9 +227,22 @@ class EventWorker:
     async def _repeat(self, duty: Duty) -> None:
         while True:
             try:
-                await duty.work()
+                await self._take_turn(duty)
+            except LockTimeout:
+                log.debug("duty done by another", duty=duty.name)
             except DomainError as error:
                 log.info("duty waits", duty=duty.name, error=str(error))
             except Exception:
                 log.exception("duty failed", duty=duty.name)
             await asyncio.sleep(duty.every_seconds)
+
+    async def _take_turn(self, duty: Duty) -> None:
+        """Do a duty unless another worker does this tick. Without Redis each one does it."""
+        started = time.monotonic()
+        resource = f"duty:{self._service}:{duty.name}"
+        async with self._locks.hold(
+            resource, wait_seconds=0, ttl_seconds=DUTY_TTL_SECONDS, system_wide=True
+        ) as lock:
+            await duty.work()
+            # Kept until the tick is over: whoever comes a little later does not repeat it.
+            await self._locks.leave(lock, started + duty.every_seconds - time.monotonic())

@@ -1,9 +1,11 @@
 """A worker applies every event exactly once, in order, whatever is lost on the way."""
 
 import asyncio
+import time
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from uuid import UUID
 
 import orjson
@@ -13,7 +15,9 @@ from sqlalchemy import text
 
 from common import ids, outbox
 from common.database import Database, Transaction
+from common.duties import Duty
 from common.event_log import EventLogServicer
+from common.locks import Locks
 from common.subscriptions import Heard, lanes_of, listens_to
 from common.testing import ServiceDatabase, TestServers, as_user, rows_of
 from common.worker import EventWorker
@@ -70,16 +74,21 @@ async def redis(servers: TestServers) -> AsyncIterator[Redis]:
 
 
 @asynccontextmanager
-async def working(database: Database, redis: Redis, workers: int = 1) -> AsyncIterator[None]:
-    team = [
-        EventWorker("notes", database, LANES, {"sales": LocalLog(database)}, redis)
-        for _ in range(workers)
-    ]
-    tasks = [asyncio.create_task(worker.run()) for worker in team]
-    yield
-    for worker in team:
-        worker.stop()
-    await asyncio.gather(*tasks)
+async def working(
+    database: Database, redis: Redis, workers: int = 1, duties: Sequence[Duty] = ()
+) -> AsyncIterator[None]:
+    team = []
+    async with AsyncExitStack() as opened:
+        for _ in range(workers):
+            locks = Locks(redis, "notes-worker")
+            opened.push_async_callback(locks.close)
+            logs = {"sales": LocalLog(database)}
+            team.append(EventWorker("notes", database, LANES, logs, redis, locks, duties))
+        tasks = [asyncio.create_task(worker.run()) for worker in team]
+        yield
+        for worker in team:
+            worker.stop()
+        await asyncio.gather(*tasks)
 
 
 async def publish(
@@ -177,3 +186,40 @@ async def test_an_event_that_keeps_failing_is_parked_and_the_stream_goes_on(
         tenant,
     )
     assert parked == [(2, 2, "LookupError: bad order")]
+
+
+async def test_of_several_workers_one_does_each_tick_of_a_duty(
+    database: Database, redis: Redis
+) -> None:
+    ticks: list[float] = []
+
+    async def work() -> None:
+        ticks.append(time.monotonic())
+
+    async def done() -> bool:
+        return len(ticks) >= 4
+
+    async with working(database, redis, workers=3, duties=[Duty("tick", 0.3, work)]):
+        await eventually(done)
+
+    assert min(later - sooner for sooner, later in pairwise(ticks)) > 0.28
+
+
+async def test_a_duty_that_failed_is_tried_again_and_without_redis_it_is_still_done(
+    database: Database,
+) -> None:
+    ticks = 0
+
+    async def work() -> None:
+        nonlocal ticks
+        ticks += 1
+        raise LookupError("bad day")
+
+    async def done() -> bool:
+        return ticks >= 3
+
+    async with (
+        Redis.from_url("redis://127.0.0.1:1/0") as nobody,
+        working(database, nobody, duties=[Duty("bad", 0.01, work)]),
+    ):
+        await eventually(done)

@@ -1,0 +1,100 @@
+"""How Redis wakes who waits for a lock: one channel for all waiters of a process."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+__all__ = ["Wakeups"]
+
+_RECONNECT_SECONDS = 0.1
+# A silent connection is asked for a sign of life, and given up when none comes in the same time.
+_SILENCE_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class Wakeups:
+    """Listens on this process's channel from the first wait on.
+
+    A lost message costs its waiter time, nothing else: who waits looks for itself now and then.
+    """
+
+    def __init__(self, redis: Redis, channel: str) -> None:
+        self._redis = redis
+        self._channel = channel
+        self._waiting: dict[str, asyncio.Event] = {}
+        self._connected = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether a message would arrive now."""
+        return self._connected.is_set()
+
+    @contextmanager
+    def expected(self, token: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the token's lock may have been handed over."""
+        woken = self._waiting[token] = asyncio.Event()
+        try:
+            yield woken
+        finally:
+            del self._waiting[token]
+
+    async def connect(self, seconds: float) -> None:
+        """Listen from now on.
+
+        Raises:
+            TimeoutError: not within these seconds.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen())
+        async with asyncio.timeout(seconds):
+            await self._connected.wait()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(self._channel)
+                    await self._hear(channel)
+            except (RedisError, OSError) as error:
+                log.info("wakeups away", error=str(error))
+            finally:
+                self._connected.clear()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _hear(self, channel: PubSub) -> None:
+        silent = False
+        while True:
+            message = await channel.get_message(timeout=_SILENCE_SECONDS)
+            if message is None:
+                if silent:
+                    return
+                silent = True
+                await channel.ping()
+                continue
+            silent = False
+            self._answer(message)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            self._connected.set()
+            # Whatever was said meanwhile went unheard.
+            for woken in self._waiting.values():
+                woken.set()
+        elif message["type"] == "message":
+            waiter = self._waiting.get(message["data"].decode())
+            if waiter is not None:
+                waiter.set()
