@@ -29,6 +29,7 @@ from accounting.taxes import CreateTaxRate
 from common import ids
 from common.database import Database
 from common.group_commit import GroupCommit
+from common.held_locks import OpenLocks
 from common.pagination import Page
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
@@ -38,8 +39,11 @@ from erp.accounting.v1 import accounting_service_pb2_grpc as rpc
 class AccountingServicer(rpc.AccountingServiceServicer):
     """The books of the caller's company."""
 
-    def __init__(self, database: Database, resolve_customers: ResolveCustomers) -> None:
+    def __init__(
+        self, database: Database, resolve_customers: ResolveCustomers, open_locks: OpenLocks
+    ) -> None:
         self._database = database
+        self._open_locks = open_locks
         self._posting: GroupCommit[WriteEntry | PostDraft, JournalEntry] = GroupCommit(
             database, manual_entries.post
         )
@@ -131,7 +135,8 @@ class AccountingServicer(rpc.AccountingServiceServicer):
         return await self._change_period(ChangePeriod(request.id, LOCKED, request.version))
 
     async def _change_period(self, command: ChangePeriod) -> pb.Period:
-        changed = await self._database.run(lambda tx: periods.change_period(tx, command))
+        async with self._open_locks().hold(f"period:{command.id}"):
+            changed = await self._database.run(lambda tx: periods.change_period(tx, command))
         return changed.to_wire()
 
     async def CreditInvoice(

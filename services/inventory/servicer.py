@@ -3,6 +3,7 @@
 from common import ids
 from common.database import Database
 from common.group_commit import GroupCommit
+from common.held_locks import OpenLocks
 from common.pagination import Page
 from erp.inventory.v1 import inventory_pb2 as pb
 from erp.inventory.v1 import inventory_service_pb2 as api
@@ -36,8 +37,9 @@ from inventory.warehouses import CreateWarehouse
 class InventoryServicer(rpc.InventoryServiceServicer):
     """One method an rpc."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, open_locks: OpenLocks) -> None:
         self._database = database
+        self._open_locks = open_locks
         self._reserving = GroupCommit[ReserveStock, Reservation](database, reserve)
         self._releasing = GroupCommit[ReleaseReservation, Reservation](database, release)
         self._shipping = GroupCommit[ShipReservation, Reservation](database, ship)
@@ -201,7 +203,10 @@ class InventoryServicer(rpc.InventoryServiceServicer):
     ) -> pb.StockTransfer:
         """Takes goods of a transfer in at its destination, whole or in part."""
         command = ReceiveTransfer.from_wire(request)
-        received, company = await self._database.run(lambda tx: transferring.receive(tx, command))
+        async with self._open_locks().hold(f"transfer:{command.id}"):
+            received, company = await self._database.run(
+                lambda tx: transferring.receive(tx, command)
+            )
         return received.to_wire(company)
 
     async def CancelStockTransfer(
@@ -209,7 +214,8 @@ class InventoryServicer(rpc.InventoryServiceServicer):
     ) -> pb.StockTransfer:
         """Puts what of a transfer has not been received back to where it came from."""
         key = ids.parse(request.id, "id")
-        cancelled, company = await self._database.run(lambda tx: transferring.cancel(tx, key))
+        async with self._open_locks().hold(f"transfer:{key}"):
+            cancelled, company = await self._database.run(lambda tx: transferring.cancel(tx, key))
         return cancelled.to_wire(company)
 
     async def StartStockCount(
@@ -217,7 +223,8 @@ class InventoryServicer(rpc.InventoryServiceServicer):
     ) -> pb.StockCount:
         """Begins to count what a warehouse really holds."""
         command = StartCount.from_wire(request)
-        return (await self._database.run(lambda tx: counting.start(tx, command))).to_wire()
+        async with self._open_locks().hold(f"count:{command.warehouse_id}"):
+            return (await self._database.run(lambda tx: counting.start(tx, command))).to_wire()
 
     async def GetStockCount(
         self, request: api.GetStockCountRequest, context: object
@@ -245,21 +252,24 @@ class InventoryServicer(rpc.InventoryServiceServicer):
     ) -> pb.StockCount:
         """Notes how much was found of some products of a count."""
         command = RecordCount.from_wire(request)
-        return (await self._database.run(lambda tx: counting.record(tx, command))).to_wire()
+        async with self._open_locks().hold(f"count:{command.id}"):
+            return (await self._database.run(lambda tx: counting.record(tx, command))).to_wire()
 
     async def PostStockCount(
         self, request: api.PostStockCountRequest, context: object
     ) -> pb.StockCount:
         """Puts the differences of a count into stock, all or none."""
         command = PostCount.from_wire(request)
-        return (await self._database.run(lambda tx: counting.post(tx, command))).to_wire()
+        async with self._open_locks().hold(f"count:{command.id}"):
+            return (await self._database.run(lambda tx: counting.post(tx, command))).to_wire()
 
     async def CancelStockCount(
         self, request: api.CancelStockCountRequest, context: object
     ) -> pb.StockCount:
         """Gives a count up."""
         key = ids.parse(request.id, "id")
-        return (await self._database.run(lambda tx: counting.cancel(tx, key))).to_wire()
+        async with self._open_locks().hold(f"count:{key}"):
+            return (await self._database.run(lambda tx: counting.cancel(tx, key))).to_wire()
 
     async def ReserveStock(
         self, request: api.ReserveStockRequest, context: object
