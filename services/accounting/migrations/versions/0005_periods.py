@@ -52,20 +52,24 @@ _PERIODS = rf"""
 _GUARD = """
     CREATE FUNCTION journal_entries_in_open_periods() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
+        company record;
         wrong text;
     BEGIN
-        PERFORM FROM companies
-        WHERE tenant_id IN (SELECT added.tenant_id FROM added) FOR SHARE;
-
-        SELECT added.number INTO wrong
-        FROM added JOIN companies ON companies.tenant_id = added.tenant_id
-        WHERE to_char(added.date, 'YYYY-MM') = ANY(companies.closed_periods)
-        LIMIT 1;
-        IF FOUND THEN
-            RAISE EXCEPTION 'journal entry % counts for a closed period', wrong
-                USING ERRCODE = 'check_violation',
-                      CONSTRAINT = 'journal_entries_in_open_periods';
-        END IF;
+        FOR company IN
+            SELECT tenant_id, closed_periods FROM companies
+            WHERE tenant_id IN (SELECT DISTINCT added.tenant_id FROM added) FOR SHARE
+        LOOP
+            CONTINUE WHEN company.closed_periods = '{}';
+            SELECT number INTO wrong FROM added
+            WHERE tenant_id = company.tenant_id
+                AND to_char(date, 'YYYY-MM') = ANY(company.closed_periods)
+            LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION 'journal entry % counts for a closed period', wrong
+                    USING ERRCODE = 'check_violation',
+                          CONSTRAINT = 'journal_entries_in_open_periods';
+            END IF;
+        END LOOP;
         RETURN NULL;
     END $$;
 
