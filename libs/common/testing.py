@@ -75,6 +75,15 @@ async def locks(servers: TestServers) -> AsyncIterator[Locks]:
         await locks.close()
 
 
+@pytest.fixture(scope="session")
+async def no_locks() -> AsyncIterator[Locks]:
+    """The locks of a process that cannot reach Redis: the database alone keeps order."""
+    async with Redis(host="127.0.0.1", port=1) as redis:
+        locks = Locks(redis, "test")
+        yield locks
+        await locks.close()
+
+
 @pytest.fixture
 def tenant() -> UUID:
     """A tenant that no other test has: nothing needs cleaning up."""

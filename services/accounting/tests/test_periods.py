@@ -1,6 +1,7 @@
 """A closed month stays as it was, whoever posts and whenever they do."""
 
 import asyncio
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from accounting.tests.company import Company, credit, debit, order, reason_of, r
 from accounting.tests.test_database_rules import as_program, write
 from accounting.tests.test_entries import post, reverse
 from common.errors import ConcurrentModification, NotFound
+from common.locks import Locks
 from common.testing import ServiceDatabase
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
@@ -158,6 +160,16 @@ async def test_all_months_since_the_first_are_listed(company: Company) -> None:
     assert found[-1].id == THIS_MONTH
     months = [date.fromisoformat(period.start_date) for period in found]
     assert all(b == (a + timedelta(days=31)).replace(day=1) for a, b in pairwise(months))
+
+
+async def test_periods_close_while_redis_is_away(company: Company, no_locks: Locks) -> None:
+    alone = replace(company, locks=no_locks)
+
+    outcomes = await asyncio.gather(*(close(alone) for _ in range(5)), return_exceptions=True)
+
+    assert sorted(map(reason_of, outcomes)) == ["OK", *["PERIOD_STATE_FORBIDS"] * 4]
+    with pytest.raises(PeriodIsClosed):
+        await company.invest("1", date="2026-03-15")
 
 
 async def test_posting_and_closing_at_once_happen_one_after_the_other(company: Company) -> None:

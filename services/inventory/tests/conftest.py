@@ -78,6 +78,8 @@ async def stranger(database: Database, urls: ServiceDatabase, locks: Locks) -> S
 
 
 @pytest.fixture
-def desks(inventory: Stockroom, database: Database, other_database: Database) -> list[Stockroom]:
+def desks(
+    inventory: Stockroom, database: Database, other_database: Database, no_locks: Locks
+) -> list[Stockroom]:
     """The same company at four servers, none of which knows what the others are doing."""
-    return [inventory.elsewhere(one) for one in (database, other_database) * 2]
+    return [inventory.elsewhere(one, no_locks) for one in (database, other_database) * 2]

@@ -37,7 +37,6 @@ class Stockroom:
 
     def __init__(self, database: Database, operator: str, tenant_id: UUID, locks: Locks) -> None:
         self.database = database
-        self.locks = locks
         self.operator = operator
         self.tenant_id = tenant_id
         self.rpc = InventoryServicer(database, lambda: locks)
@@ -45,9 +44,9 @@ class Stockroom:
         self.warehouse_id = ""
         self.products: dict[str, str] = {}
 
-    def elsewhere(self, database: Database) -> "Stockroom":
+    def elsewhere(self, database: Database, locks: Locks) -> "Stockroom":
         """The same company, served by another process."""
-        other = Stockroom(database, self.operator, self.tenant_id, self.locks)
+        other = Stockroom(database, self.operator, self.tenant_id, locks)
         other.warehouse_id, other.products = self.warehouse_id, self.products
         return other
 
