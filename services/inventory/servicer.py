@@ -175,8 +175,7 @@ class InventoryServicer(rpc.InventoryServiceServicer):
     ) -> pb.StockTransfer:
         """Sends goods to another warehouse."""
         command = TransferStock.from_wire(request)
-        sent, company = await self._database.run(lambda tx: transferring.send(tx, command))
-        return sent.to_wire(company)
+        return (await self._database.run(lambda tx: transferring.send(tx, command))).to_wire()
 
     async def GetStockTransfer(
         self, request: api.GetStockTransferRequest, context: object
@@ -184,8 +183,7 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         """Reads one transfer."""
         transfer_id = ids.parse(request.id, "id")
         async with self._database.read_transaction() as tx:
-            company = await get_company(tx)
-            return (await transfers.get_transfer(tx, transfer_id)).to_wire(company)
+            return (await transfers.get_transfer(tx, transfer_id)).to_wire()
 
     async def ListStockTransfers(
         self, request: api.ListStockTransfersRequest, context: object
@@ -193,9 +191,8 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         """Lists transfers, oldest first."""
         page = Page.from_wire(request)
         async with self._database.read_transaction() as tx:
-            company = await get_company(tx)
             found, token = await transfers.list_transfers(tx, page, request.state)
-        listed = [transfer.to_wire(company) for transfer in found]
+        listed = [transfer.to_wire() for transfer in found]
         return api.ListStockTransfersResponse(stock_transfers=listed, next_page_token=token)
 
     async def ReceiveStockTransfer(
@@ -204,10 +201,8 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         """Takes goods of a transfer in at its destination, whole or in part."""
         command = ReceiveTransfer.from_wire(request)
         async with self._open_locks().hold(f"transfer:{command.id}"):
-            received, company = await self._database.run(
-                lambda tx: transferring.receive(tx, command)
-            )
-        return received.to_wire(company)
+            received = await self._database.run(lambda tx: transferring.receive(tx, command))
+        return received.to_wire()
 
     async def CancelStockTransfer(
         self, request: api.CancelStockTransferRequest, context: object
@@ -215,8 +210,8 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         """Puts what of a transfer has not been received back to where it came from."""
         key = ids.parse(request.id, "id")
         async with self._open_locks().hold(f"transfer:{key}"):
-            cancelled, company = await self._database.run(lambda tx: transferring.cancel(tx, key))
-        return cancelled.to_wire(company)
+            cancelled = await self._database.run(lambda tx: transferring.cancel(tx, key))
+        return cancelled.to_wire()
 
     async def StartStockCount(
         self, request: api.StartStockCountRequest, context: object

@@ -84,7 +84,7 @@ class ReceiveTransfer:
         return wanted
 
 
-async def send(tx: Transaction, command: TransferStock) -> tuple[Transfer, Company]:
+async def send(tx: Transaction, command: TransferStock) -> Transfer:
     """Take goods out of one warehouse; from then on they are in transit to the other.
 
     Raises:
@@ -96,17 +96,17 @@ async def send(tx: Transaction, command: TransferStock) -> tuple[Transfer, Compa
     if not await find_warehouses(tx, [command.destination_id]):
         raise NotFound("warehouse", command.destination_id)
     levels = await lock_levels(tx, wanted.keys())
-    transfer, moved = _take_out(levels, command, wanted)
+    transfer, moved = _take_out(levels, company, command, wanted)
 
     [transfer.number] = await numbers.take(tx, SERIES, 1)
     await insert_transfer(tx, transfer)
     await insert_movements(tx, moved)
     await write_levels(tx, levels)
-    outbox.publish(tx, _sent(transfer, moved, company), request_id=command.request_id)
-    return transfer, company
+    outbox.publish(tx, _sent(transfer, moved), request_id=command.request_id)
+    return transfer
 
 
-async def receive(tx: Transaction, command: ReceiveTransfer) -> tuple[Transfer, Company]:
+async def receive(tx: Transaction, command: ReceiveTransfer) -> Transfer:
     """Take goods of a transfer in, whole or in part, and give them to the orders that wait.
 
     Raises:
@@ -115,7 +115,6 @@ async def receive(tx: Transaction, command: ReceiveTransfer) -> tuple[Transfer, 
         ReceivesMoreThanSent: less of a product is on its way.
         TooMuchStock, TooMuchValue: a level would be beyond what can be counted or valued.
     """
-    company = await get_company(tx)
     sent = await get_transfer(tx, command.id)
     transfer, levels = await _lock(tx, sent, sent.destination_id)
     moved = _put(levels, transfer, sent.destination_id, transfer.receive(command.wanted()))
@@ -123,14 +122,14 @@ async def receive(tx: Transaction, command: ReceiveTransfer) -> tuple[Transfer, 
     await _write(tx, transfer, levels, moved)
     event = events.StockTransferReceived(
         stock_transfer_id=str(transfer.id),
-        lines=[movement.costed(company) for movement in moved],
+        lines=[movement.costed(transfer.company) for movement in moved],
         complete=transfer.state != IN_TRANSIT,
     )
     outbox.publish(tx, event)
-    return transfer, company
+    return transfer
 
 
-async def cancel(tx: Transaction, transfer_id: UUID) -> tuple[Transfer, Company]:
+async def cancel(tx: Transaction, transfer_id: UUID) -> Transfer:
     """Put what of a transfer has not arrived back to where it came from.
 
     Raises:
@@ -138,17 +137,17 @@ async def cancel(tx: Transaction, transfer_id: UUID) -> tuple[Transfer, Company]
         TransferNotInTransit: nothing of it is on its way.
         TooMuchStock, TooMuchValue: a level would be beyond what can be counted or valued.
     """
-    company = await get_company(tx)
     sent = await get_transfer(tx, transfer_id)
     transfer, levels = await _lock(tx, sent, sent.source_id)
     moved = _put(levels, transfer, sent.source_id, transfer.cancel())
 
     await _write(tx, transfer, levels, moved)
     event = events.StockTransferCancelled(
-        stock_transfer_id=str(transfer.id), lines=[movement.costed(company) for movement in moved]
+        stock_transfer_id=str(transfer.id),
+        lines=[movement.costed(transfer.company) for movement in moved],
     )
     outbox.publish(tx, event)
-    return transfer, company
+    return transfer
 
 
 def _named(lines: Collection[api.StockLine]) -> list[tuple[UUID, Decimal]]:
@@ -159,7 +158,7 @@ def _named(lines: Collection[api.StockLine]) -> list[tuple[UUID, Decimal]]:
 
 
 def _take_out(
-    levels: Levels, command: TransferStock, wanted: dict[Key, Decimal]
+    levels: Levels, company: Company, command: TransferStock, wanted: dict[Key, Decimal]
 ) -> tuple[Transfer, list[Movement]]:
     now = datetime.now(UTC)
     transfer = Transfer(
@@ -173,6 +172,7 @@ def _take_out(
         created_at=now,
         updated_at=now,
         lines=[],
+        company=company,
     )
     source = Source("transfer_out", "transfer", transfer.id)
     moved = []
@@ -213,13 +213,11 @@ async def _write(
     await write_levels(tx, levels)
 
 
-def _sent(
-    transfer: Transfer, moved: Sequence[Movement], company: Company
-) -> events.StockTransferSent:
+def _sent(transfer: Transfer, moved: Sequence[Movement]) -> events.StockTransferSent:
     return events.StockTransferSent(
         stock_transfer_id=str(transfer.id),
         number=transfer.number,
         source_warehouse_id=str(transfer.source_id),
         destination_warehouse_id=str(transfer.destination_id),
-        lines=[movement.costed(company, sign=-1) for movement in moved],
+        lines=[movement.costed(transfer.company, sign=-1) for movement in moved],
     )

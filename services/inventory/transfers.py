@@ -16,7 +16,7 @@ from common.money import format_quantity, share_of
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.inventory.v1 import inventory_pb2 as pb
-from inventory.companies import Company
+from inventory.companies import Company, get_company
 from inventory.errors import ReceivesMoreThanSent, TransferNotInTransit
 from inventory.levels import NOTHING, Key
 from inventory.tables import one_of, transfer_lines, transfers
@@ -74,9 +74,10 @@ class Transfer:
     created_at: datetime
     updated_at: datetime
     lines: list[TransferLine]
+    company: Company
 
     @classmethod
-    def of(cls, row: Row[Any], lines: Sequence[TransferLine]) -> Self:
+    def of(cls, row: Row[Any], lines: Sequence[TransferLine], company: Company) -> Self:
         """Read a row of the table, and those of its lines."""
         return cls(
             id=row.id,
@@ -89,6 +90,7 @@ class Transfer:
             created_at=row.created_at,
             updated_at=row.updated_at,
             lines=list(lines),
+            company=company,
         )
 
     def keys_at(self, warehouse_id: UUID) -> set[Key]:
@@ -145,7 +147,7 @@ class Transfer:
         self.version += 1
         self.updated_at = datetime.now(UTC)
 
-    def to_wire(self, company: Company) -> pb.StockTransfer:
+    def to_wire(self) -> pb.StockTransfer:
         """The transfer as it travels."""
         return pb.StockTransfer(
             id=str(self.id),
@@ -154,7 +156,7 @@ class Transfer:
             destination_warehouse_id=str(self.destination_id),
             reference=self.reference,
             state=enum_value(pb.StockTransferState, self.state),
-            lines=[_line_to_wire(line, company) for line in self.lines],
+            lines=[_line_to_wire(line, self.company) for line in self.lines],
             version=self.version,
             create_time=timestamp(self.created_at),
             update_time=timestamp(self.updated_at),
@@ -214,6 +216,7 @@ async def _only(tx: Transaction, rows: Sequence[Row[Any]], transfer_id: UUID) ->
 
 
 async def _with_lines(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Transfer]:
+    company = await get_company(tx)
     lines: dict[UUID, list[TransferLine]] = {row.id: [] for row in rows}
     if rows:
         named = one_of(transfer_lines.c.transfer_id, list(lines))
@@ -222,7 +225,7 @@ async def _with_lines(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Transfe
             names = TransferLine.__dataclass_fields__
             values = (getattr(line, name) for name in names)
             lines[line.transfer_id].append(TransferLine(*values))
-    return [Transfer.of(row, lines[row.id]) for row in rows]
+    return [Transfer.of(row, lines[row.id], company) for row in rows]
 
 
 def _row(transfer: Transfer) -> dict[str, object]:
