@@ -1,14 +1,18 @@
-"""The locks that the task at hand holds, so that a transaction can ask before it commits."""
+"""The locks that the task at hand holds, so that a transaction can ask before it commits.
+
+Without Redis' client, so that whoever only may come to need locks can name them.
+"""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Protocol
 
 from common.errors import DomainError, StatusCode
 
-__all__ = ["Lock", "LockLost", "LockTimeout", "holding", "refuse_if_lost"]
+__all__ = ["Lock", "LockLost", "LockTimeout", "OpenLocks", "holding", "refuse_if_lost"]
 
 
 @dataclass(eq=False)
@@ -55,6 +59,17 @@ class Lock:
         """Whether somebody else may hold it by now."""
         return self.held and (self.taken_away or time.monotonic() >= self.expires)
 
+
+class Holder(Protocol):
+    """What holds locks: `common.locks.Locks`."""
+
+    def hold(self, *resources: str) -> AbstractAsyncContextManager[Lock]:
+        """Hold resources of the caller's tenant while what is inside goes on."""
+        ...
+
+
+# The locks of the process, connected when first asked for.
+OpenLocks = Callable[[], Holder]
 
 _held: ContextVar[tuple[Lock, ...]] = ContextVar("held_locks", default=())
 

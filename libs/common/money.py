@@ -27,6 +27,8 @@ _TWO_DECIMALS = frozenset(
     """.split()
 )
 
+_MILLIONTHS = 1_000_000
+
 
 def decimals_of(currency: str) -> int:
     """How many decimals a currency has (ISO 4217).
@@ -92,6 +94,18 @@ def times(unit_minor: int, quantity: Decimal) -> int:
     # The default context has 28 digits, fewer than a price and a quantity can have together.
     with localcontext(prec=60):
         return int((unit_minor * quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def share_of(minor: int, part: Decimal, whole: Decimal) -> int:
+    """What some of the units have of an amount for all of them, rounded half up.
+
+    All units have all of it, so an amount that is shared until none are left is shared completely.
+    Quantities have at most 6 decimals; no units at all have nothing.
+    """
+    if not whole:
+        return 0
+    units, of = int(part * _MILLIONTHS), int(whole * _MILLIONTHS)
+    return (2 * minor * units + of) // (2 * of)
 
 
 def format_quantity(quantity: Decimal) -> str:

@@ -34,6 +34,8 @@ class Heard(Generic[M]):
     message: M
     request_id: str
     sequence: int
+    # When it happened, which may be long before it is heard.
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 Listener = Callable[[Transaction, Sequence[Heard[Any]]], Awaitable[None]]
@@ -245,7 +247,10 @@ class Subscription:
                 listening,
                 [
                     Heard(
-                        listening.message.FromString(event.data), event.request_id, event.sequence
+                        listening.message.FromString(event.data),
+                        event.request_id,
+                        event.sequence,
+                        event.time.ToDatetime(UTC),
                     )
                     for event in run
                 ],

@@ -1,6 +1,6 @@
 """Pytest fixtures: a real PostgreSQL and Valkey, migrated databases, a tenant for each test."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,9 +9,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from redis.asyncio import Redis
 
 from common import ids, migrations
 from common.caller import Caller, acting_as
+from common.locks import Locks
 from ops.credentials import Credentials
 from ops.databases import prepare_databases
 from ops.postgres import EmbeddedPostgres
@@ -62,6 +64,24 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServers]:
         credentials = Credentials(folder / "secrets.json")
         prepare_databases(postgres.superuser_url, credentials)
         yield TestServers(postgres, valkey, credentials)
+
+
+@pytest.fixture(scope="session")
+async def locks(servers: TestServers) -> AsyncIterator[Locks]:
+    """One process's locks."""
+    async with Redis.from_url(servers.valkey.url) as redis:
+        locks = Locks(redis, "test")
+        yield locks
+        await locks.close()
+
+
+@pytest.fixture(scope="session")
+async def no_locks() -> AsyncIterator[Locks]:
+    """The locks of a process that cannot reach Redis: the database alone keeps order."""
+    async with Redis(host="127.0.0.1", port=1) as redis:
+        locks = Locks(redis, "test")
+        yield locks
+        await locks.close()
 
 
 @pytest.fixture

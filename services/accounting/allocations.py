@@ -106,7 +106,7 @@ _WRITE = text("""
     )
     UPDATE invoices AS invoice SET
         paid_minor = invoice.paid_minor + changed.minor,
-        state = CASE WHEN invoice.gross_minor = invoice.paid_minor + changed.minor
+        state = CASE WHEN invoice.amount_due_minor = changed.minor
                      THEN 'paid' ELSE 'posted' END,
         version = invoice.version + 1,
         updated_at = now()

@@ -28,7 +28,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
     """Serve gRPC until told to stop."""
     opened = Runtime(NAME, settings)
     sales = SalesServiceStub(opened.channel("sales", _SALES))
-    servicer = AccountingServicer(opened.database, customers_of(sales))
+    servicer = AccountingServicer(opened.database, customers_of(sales), lambda: opened.locks)
     register = accounting_service_pb2_grpc.add_AccountingServiceServicer_to_server
     auditor = auditor_of(opened.database)
     await opened.serve(stop, Service(_OWN, register, servicer), auditor=auditor)

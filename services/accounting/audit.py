@@ -45,10 +45,13 @@ RULES = (
         LEFT JOIN (
             SELECT invoice_id, sum(amount_minor) AS paid FROM allocations GROUP BY invoice_id
         ) AS allocation ON allocation.invoice_id = invoice.id
-        LEFT JOIN credit_notes AS note ON note.invoice_id = invoice.id
+        LEFT JOIN (
+            SELECT invoice_id, sum(gross_minor) AS gross FROM credit_notes GROUP BY invoice_id
+        ) AS note ON note.invoice_id = invoice.id
         WHERE invoice.amount_due_minor <> invoice.gross_minor - coalesce(allocation.paid, 0)
-                                          - coalesce(note.gross_minor, 0)
-           OR (invoice.state = 'credited') <> (note.id IS NOT NULL)
+                                          - coalesce(note.gross, 0)
+           OR (invoice.state = 'credited')
+              <> (note.gross IS NOT NULL AND note.gross = invoice.gross_minor)
         """,
         "invoices on which another amount is due than was invoiced less paid and credited",
     ),
@@ -104,6 +107,40 @@ RULES = (
            - (SELECT coalesce(sum(unallocated_minor), 0) FROM payments WHERE state = 'posted')
         """,
         "accounts for receivables that differ from what invoices and payments leave open",
+    ),
+    Rule(
+        "credit_notes_take_back_what_was_invoiced",
+        """
+        SELECT note.id FROM credit_notes AS note LEFT JOIN (
+            SELECT credit_note_id, sum(net_minor) AS net, sum(tax_minor) AS tax
+            FROM credit_note_lines GROUP BY credit_note_id
+        ) AS line ON line.credit_note_id = note.id
+        WHERE (note.net_minor, note.tax_minor) IS DISTINCT FROM (line.net, line.tax)
+        UNION ALL
+        SELECT invoice_line.invoice_id FROM invoice_lines AS invoice_line JOIN (
+            SELECT note.invoice_id, line.order_line_id, sum(line.quantity) AS quantity,
+                   sum(line.net_minor) AS net, sum(line.tax_minor) AS tax
+            FROM credit_note_lines AS line JOIN credit_notes AS note
+                ON note.id = line.credit_note_id
+            GROUP BY note.invoice_id, line.order_line_id
+        ) AS credited ON credited.invoice_id = invoice_line.invoice_id
+            AND credited.order_line_id = invoice_line.order_line_id
+        WHERE credited.quantity > invoice_line.quantity
+           OR credited.net > invoice_line.net_minor OR credited.tax > invoice_line.tax_minor
+        """,
+        "credit notes that are not the sums of their lines, or take back more than was invoiced",
+    ),
+    Rule(
+        "closed_periods_stand_on_the_company",
+        """
+        SELECT CAST(tenant_id AS text) FROM companies
+        WHERE closed_periods <> ARRAY(SELECT id FROM periods WHERE state <> 'open' ORDER BY id)
+        UNION ALL
+        SELECT CAST(draft.id AS text) FROM entry_drafts AS draft JOIN periods AS period
+            ON period.id = to_char(draft.date, 'YYYY-MM')
+        WHERE period.state <> 'open'
+        """,
+        "companies that disagree with their periods, and drafts dated in closed periods",
     ),
     numbers_without_gap("""
         SELECT number FROM journal_entries UNION ALL SELECT number FROM invoices

@@ -37,6 +37,8 @@ class NewInvoice:
     tax: int
     gross: int
     lines: tuple[InvoiceLine, ...]
+    # When the order was confirmed.
+    day: date
     request_id: str
 
     @classmethod
@@ -60,6 +62,7 @@ class NewInvoice:
             tax=tax,
             gross=gross,
             lines=tuple(line_of(line, books) for line in order.lines),
+            day=heard.time.date(),
             request_id=heard.request_id,
         )
         invoice.demand_sums()
@@ -78,7 +81,7 @@ class NewInvoice:
         if min((amount for pair in sums for amount in pair), default=0) < 0:
             raise OrderAmountsDisagree(self.order_id)
 
-    def entry(self, books: Books, day: date) -> JournalEntry | None:
+    def entry(self, books: Books) -> JournalEntry | None:
         """What it puts in the books; nothing when the order is free."""
         amounts = {"receivable": self.gross, "revenue": -self.net, "sales_tax": -self.tax}
         lines = lines_between(books, amounts)
@@ -86,7 +89,7 @@ class NewInvoice:
             return None
         source = Source("invoice", self.id)
         description = f"Invoice for order {self.order_number}"
-        return JournalEntry(ids.new(), day, description, self.currency, lines, source)
+        return JournalEntry(ids.new(), self.day, description, self.currency, lines, source)
 
 
 def line_of(line: ConfirmedLine, books: Books) -> InvoiceLine:
@@ -104,31 +107,28 @@ def line_of(line: ConfirmedLine, books: Books) -> InvoiceLine:
 async def raise_invoices(tx: Transaction, confirmed: Sequence[Heard[OrderConfirmed]]) -> None:
     """Raise an invoice for each order and put it in the books, in six statements however many."""
     books = await open_books(tx)
-    day = today()
     new = [NewInvoice.of(heard, books) for heard in confirmed]
 
-    taken = await numbers.take(tx, SERIES, len(new), day.year)
-    entries = [invoice.entry(books, day) for invoice in new]
-    await post_entries(tx, [entry for entry in entries if entry])
+    taken = await numbers.take(tx, SERIES, len(new), today().year)
+    entries = [invoice.entry(books) for invoice in new]
+    await post_entries(tx, books, [entry for entry in entries if entry])
     numbered = list(zip(new, taken, entries, strict=True))
-    await insert_rows(tx, invoices, [_row(*item, day) for item in numbered])
+    await insert_rows(tx, invoices, [_row(*item) for item in numbered])
     await insert_rows(tx, invoice_lines, [row for invoice in new for row in _line_rows(invoice)])
 
     for invoice, number, entry in numbered:
         outbox.publish(tx, *_events(invoice, number, entry), request_id=invoice.request_id)
 
 
-def _row(
-    invoice: NewInvoice, number: str, entry: JournalEntry | None, day: date
-) -> dict[str, object]:
+def _row(invoice: NewInvoice, number: str, entry: JournalEntry | None) -> dict[str, object]:
     return {
         "id": invoice.id,
         "number": number,
         "order_id": invoice.order_id,
         "customer_id": invoice.customer_id,
         "state": "posted" if invoice.gross else "paid",
-        "date": day,
-        "due_date": day + timedelta(days=DAYS_TO_PAY),
+        "date": invoice.day,
+        "due_date": invoice.day + timedelta(days=DAYS_TO_PAY),
         "currency": invoice.currency,
         "net_minor": invoice.net,
         "tax_minor": invoice.tax,

@@ -1,4 +1,4 @@
-"""Calendar dates of requests."""
+"""Calendar days, and the months that they belong to."""
 
 from datetime import date
 
@@ -15,3 +15,8 @@ def parse_date(text: str, field: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise InvalidRequest.of(f"/{field}", "is not a day of the calendar") from None
+
+
+def period_of(day: date) -> str:
+    """The month of a day as the id of its period, such as "2026-11"."""
+    return day.isoformat()[:7]

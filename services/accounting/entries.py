@@ -1,8 +1,9 @@
 """Journal entries, and the only way into the books: `post_entries`."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID
 
@@ -46,7 +47,7 @@ class JournalEntry:
     """A record in the books; a draft until it has a number."""
 
     id: UUID
-    date: date
+    date: dt.date
     description: str
     currency: str
     lines: tuple[Line, ...]
@@ -56,6 +57,8 @@ class JournalEntry:
     number: str = ""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     posted_at: datetime | None = None
+    # The day of the record that caused it; `date` until it is posted.
+    document_date: dt.date | None = None
 
     def to_wire(self) -> pb.JournalEntry:
         """The entry as it travels."""
@@ -72,6 +75,7 @@ class JournalEntry:
             reversed_by_id=str(self.reversed_by_id or ""),
             create_time=timestamp(self.created_at),
             post_time=timestamp(self.posted_at),
+            document_date=(self.document_date or self.date).isoformat(),
         )
 
     def _line_to_wire(self, line: Line) -> pb.JournalLine:
@@ -83,7 +87,7 @@ class JournalEntry:
         )
 
 
-def today() -> date:
+def today() -> dt.date:
     """The day in UTC that an entry counts for when nobody says otherwise."""
     return datetime.now(UTC).date()
 
@@ -100,7 +104,9 @@ def lines_between(books: Books, amounts: dict[str, int]) -> tuple[Line, ...]:
     )
 
 
-def reversal_of(entry: JournalEntry, source: Source, day: date, description: str) -> JournalEntry:
+def reversal_of(
+    entry: JournalEntry, source: Source, day: dt.date, description: str
+) -> JournalEntry:
     """The entry that takes another one back."""
     lines = tuple(line.reversed() for line in entry.lines)
     return JournalEntry(
@@ -116,9 +122,10 @@ _POST = text("""
             CAST(:id AS uuid[]), CAST(:number AS text[]), CAST(:date AS date[]),
             CAST(:period AS date[]), CAST(:description AS text[]), CAST(:source_kind AS text[]),
             CAST(:source_id AS uuid[]), CAST(:reverses_id AS uuid[]),
-            CAST(:line_count AS smallint[]), CAST(:created_at AS timestamptz[])
+            CAST(:line_count AS smallint[]), CAST(:created_at AS timestamptz[]),
+            CAST(:document_date AS date[])
         ) AS item (id, number, date, period, description, source_kind, source_id, reverses_id,
-                   line_count, created_at)
+                   line_count, created_at, document_date)
     ), new_line AS MATERIALIZED (
         SELECT * FROM unnest(
             CAST(:entry_id AS uuid[]), CAST(:position AS smallint[]),
@@ -127,9 +134,10 @@ _POST = text("""
         ) AS item (entry_id, position, account_id, currency, debit, credit, description)
     ), entries AS (
         INSERT INTO journal_entries (id, number, date, description, source_kind, source_id,
-                                     reverses_id, line_count, created_at, posted_at)
+                                     reverses_id, line_count, created_at, posted_at,
+                                     document_date)
         SELECT id, number, date, description, source_kind, source_id,
-               reverses_id, line_count, created_at, :posted_at
+               reverses_id, line_count, created_at, :posted_at, document_date
         FROM new_entry
     ), lines AS (
         INSERT INTO journal_lines (entry_id, position, account_id, currency, debit_minor,
@@ -148,10 +156,14 @@ _POST = text("""
 """)
 
 
-async def post_entries(tx: Transaction, entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+async def post_entries(
+    tx: Transaction, books: Books, entries: Sequence[JournalEntry]
+) -> list[JournalEntry]:
     """Make entries count, for ever, in two statements however many: numbers, then all the rest.
 
-    The caller holds the company's books. The database refuses what does not balance.
+    An entry whose day is in a closed period counts for the next day in an open one; the day of its
+    document stays. The caller holds the company's books. The database refuses what does not
+    balance, and what counts for a closed period.
 
     Returns:
         The entries with their numbers, in the given order.
@@ -161,7 +173,13 @@ async def post_entries(tx: Transaction, entries: Sequence[JournalEntry]) -> list
     now = datetime.now(UTC)
     taken = await numbers.take(tx, SERIES, len(entries), now.year)
     posted = [
-        replace(entry, number=number, posted_at=now)
+        replace(
+            entry,
+            number=number,
+            posted_at=now,
+            date=books.open_day(entry.date),
+            document_date=entry.date,
+        )
         for entry, number in zip(entries, taken, strict=True)
     ]
     columns = columns_of([_entry_row(entry) for entry in posted])
@@ -182,6 +200,7 @@ def _entry_row(entry: JournalEntry) -> dict[str, object]:
         "reverses_id": entry.reverses_id,
         "line_count": len(entry.lines),
         "created_at": entry.created_at,
+        "document_date": entry.document_date,
     }
 
 

@@ -116,6 +116,45 @@ class EntryBelongsToRecord(BrokenRule):
 
 
 @dataclass(eq=False)
+class PeriodIsClosed(BrokenRule):
+    """Nothing counts for a day of a closed period but what counted when it was closed."""
+
+    detail = "Period {period_id} is closed. Choose a later day, or reopen it."
+
+    period_id: str
+
+
+@dataclass(eq=False)
+class PeriodNotBegun(BrokenRule):
+    """Only a period that has begun can be closed."""
+
+    detail = "Period {period_id} has not begun yet."
+
+    period_id: str
+
+
+@dataclass(eq=False)
+class PeriodHasDrafts(BrokenRule):
+    """A draft in a closed period could never be posted."""
+
+    detail = "{drafts} drafts are dated in period {period_id}. Post them first."
+
+    period_id: str
+    drafts: int
+
+
+@dataclass(eq=False)
+class PeriodStateForbids(BrokenRule):
+    """An open period can be closed, a closed one reopened or locked, a locked one nothing."""
+
+    detail = "Period {period_id} is {state}, so it cannot become {wanted}."
+
+    period_id: str
+    state: str
+    wanted: str
+
+
+@dataclass(eq=False)
 class InvoiceNotOpen(BrokenRule):
     """Only an invoice on which something is due can be paid."""
 
@@ -196,6 +235,18 @@ class InvoiceAlreadyCredited(BrokenRule):
 
     invoice_id: UUID
     number: str
+
+
+@dataclass(eq=False)
+class CreditsMoreThanInvoiced(BrokenRule):
+    """No more of an invoice's line is taken back than is left of it."""
+
+    detail = "{requested} of {sku} cannot be credited: {left} are left on the invoice."
+
+    order_line_id: UUID
+    sku: str
+    requested: str
+    left: str
 
 
 @dataclass(eq=False)

@@ -58,6 +58,7 @@ class Invoice:
     net_minor: int
     tax_minor: int
     gross_minor: int
+    credited_minor: int
     amount_due_minor: int
     # None when there was nothing to post.
     journal_entry_id: UUID | None
@@ -93,6 +94,7 @@ class Invoice:
             credit_note_id=str(self.credit_note_id or ""),
             version=self.version,
             create_time=timestamp(self.created_at),
+            credited=Money(self.currency, self.credited_minor).to_wire(),
         )
 
 
@@ -143,11 +145,11 @@ async def list_invoices(
 
 
 def _selected() -> Select[Any]:
-    note = (credit_notes.c.tenant_id == invoices.c.tenant_id) & (
+    of_invoice = (credit_notes.c.tenant_id == invoices.c.tenant_id) & (
         credit_notes.c.invoice_id == invoices.c.id
     )
-    columns = select(invoices, credit_notes.c.id.label("credit_note_id"))
-    return columns.join_from(invoices, credit_notes, note, isouter=True)
+    newest = select(credit_notes.c.id).where(of_invoice).order_by(credit_notes.c.id.desc()).limit(1)
+    return select(invoices, newest.scalar_subquery().label("credit_note_id"))
 
 
 async def _with_lines(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Invoice]:
@@ -172,6 +174,7 @@ class OpenInvoice:
     net: int
     tax: int
     gross: int
+    credited: int
     due: int
     journal_entry_id: UUID | None
 
@@ -183,7 +186,8 @@ class OpenInvoice:
 
 _FIND = """
     SELECT id, number, order_id, customer_id, state, currency, net_minor AS net, tax_minor AS tax,
-           gross_minor AS gross, amount_due_minor AS due, journal_entry_id
+           gross_minor AS gross, credited_minor AS credited, amount_due_minor AS due,
+           journal_entry_id
     FROM invoices WHERE {column} = ANY(CAST(:ids AS uuid[]))
 """
 _BY_ID = text(_FIND.format(column="id"))

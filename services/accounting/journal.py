@@ -32,13 +32,14 @@ class ReverseEntry:
     """Take an entry back by a new one with its sides exchanged."""
 
     entry_id: UUID
-    date: date
+    # None is today, or the next day in an open period.
+    date: date | None
     reason: str
 
     @classmethod
     def from_wire(cls, request: service_pb.ReverseJournalEntryRequest) -> Self:
         """Read the request."""
-        day = parse_date(request.date, "date") if request.HasField("date") else today()
+        day = parse_date(request.date, "date") if request.HasField("date") else None
         return cls(ids.parse(request.id, "id"), day, request.reason)
 
 
@@ -66,7 +67,8 @@ class EntryFilter:
 _ENTRIES = text("""
     SELECT entry.id, entry.number, entry.date, entry.description, entry.source_kind,
            entry.source_id, entry.reverses_id, entry.created_at, entry.posted_at,
-           reversal.id AS reversed_by_id, line.account_id, account.code, line.currency,
+           entry.document_date, reversal.id AS reversed_by_id, line.account_id, account.code,
+           line.currency,
            line.debit_minor, line.credit_minor, line.description AS line_description
     FROM journal_entries AS entry
     JOIN journal_lines AS line
@@ -100,6 +102,7 @@ async def find_posted(tx: Transaction, entry_ids: Sequence[UUID]) -> dict[UUID, 
             number=row.number,
             created_at=row.created_at,
             posted_at=row.posted_at,
+            document_date=row.document_date,
         )
     return found
 
@@ -143,13 +146,17 @@ async def reverse(tx: Transaction, command: ReverseEntry) -> JournalEntry:
     Raises:
         NotFound: it does not exist.
         EntryNotPosted, EntryAlreadyReversed, EntryBelongsToRecord: it cannot be taken back by hand.
+        PeriodIsClosed: the day that was asked for is in a closed period.
     """
-    await open_books(tx)
+    books = await open_books(tx)
+    if command.date:
+        books.demand_open(command.date)
     entry = await get_entry(tx, command.entry_id)
     demand_reversible(entry)
     description = command.reason or f"Reversal of {entry.number}"
-    reversal = reversal_of(entry, Source("reversal", entry.id), command.date, description)
-    [posted] = await post_entries(tx, [reversal])
+    day = command.date or today()
+    reversal = reversal_of(entry, Source("reversal", entry.id), day, description)
+    [posted] = await post_entries(tx, books, [reversal])
     return posted
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from accounting import billing, companies, credit_notes, stock_entries
+from accounting import billing, companies, crediting, stock_entries
 from common.database import Transaction
 from common.subscriptions import Heard, listens_to
 from erp.gateway.v1.events_pb2 import TenantCreated
@@ -25,7 +25,7 @@ async def raise_invoices(tx: Transaction, confirmed: Sequence[Heard[OrderConfirm
 @listens_to(OrderCancelled, queue="high")
 async def credit_invoices(tx: Transaction, cancelled: Sequence[Heard[OrderCancelled]]) -> None:
     """Credit the invoice of each order that was called off."""
-    await credit_notes.credit_orders(tx, cancelled)
+    await crediting.credit_orders(tx, cancelled)
 
 
 @listens_to(StockReceived, queue="high")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from accounting import drafts
 from accounting.accounts import Chart, chart_of
-from accounting.books import Books, open_books, read_books
+from accounting.books import Books, open_books
 from accounting.dates import parse_date
 from accounting.entries import JournalEntry, Line, Source, post_entries, today
 from accounting.errors import EntryAlreadyPosted, UnbalancedEntry
@@ -86,8 +86,10 @@ async def write_draft(tx: Transaction, command: WriteEntry) -> JournalEntry:
 
     Raises:
         CurrencyNotKept, NotFound, GroupAccount, UnbalancedEntry: it could never be posted.
+        PeriodIsClosed: its day is in a closed period.
     """
-    books = await read_books(tx)
+    # While the books are held, nobody closes the period of its day.
+    books = await open_books(tx)
     entry = entry_of(command, books, await chart_of(tx, _codes_of([command])))
     await drafts.keep(tx, entry)
     return entry
@@ -103,7 +105,9 @@ async def post(
 
     decided = [_decide(command, books, chart, kept) for command in commands]
 
-    posted = await post_entries(tx, [item for item in decided if isinstance(item, JournalEntry)])
+    posted = await post_entries(
+        tx, books, [item for item in decided if isinstance(item, JournalEntry)]
+    )
     await drafts.remove(tx, [entry.id for entry in posted if entry.id in kept])
     in_order = iter(posted)
     return [next(in_order) if isinstance(item, JournalEntry) else item for item in decided]
@@ -116,7 +120,9 @@ def entry_of(command: WriteEntry, books: Books, chart: Chart) -> JournalEntry:
         CurrencyNotKept: an amount is in another currency than the books.
         NotFound, GroupAccount: an account does not exist or can't be posted to.
         UnbalancedEntry: debits and credits differ.
+        PeriodIsClosed: its day is in a closed period.
     """
+    books.demand_open(command.date)
     amounts = [books.minor(line.amount) for line in command.lines]
     lines = tuple(
         Line(chart.get(new.account_code), minor, 0, new.description)
@@ -151,17 +157,21 @@ def _decide(
     try:
         if isinstance(command, WriteEntry):
             return entry_of(command, books, chart)
-        return _draft_to_post(command, chart, kept)
+        return _draft_to_post(command, books, chart, kept)
     except DomainError as error:
         return error
 
 
 def _draft_to_post(
-    command: PostDraft, chart: Chart, kept: dict[UUID, JournalEntry | DomainError]
+    command: PostDraft,
+    books: Books,
+    chart: Chart,
+    kept: dict[UUID, JournalEntry | DomainError],
 ) -> JournalEntry:
     draft = kept[command.entry_id]
     if isinstance(draft, DomainError):
         raise draft
+    books.demand_open(draft.date)
     for line in draft.lines:
         chart.get(line.account.code)
     # A second command of the group for the same draft comes too late.

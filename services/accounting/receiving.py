@@ -76,7 +76,7 @@ async def receive(
 
     decided = [_decide(command, books, owed) for command in commands]
 
-    received = await _write(tx, [item for item in decided if isinstance(item, _Receipt)])
+    received = await _write(tx, books, [item for item in decided if isinstance(item, _Receipt)])
     in_order = iter(received)
     return [next(in_order) if isinstance(item, _Receipt) else item for item in decided]
 
@@ -132,9 +132,9 @@ def _entry(payment_id: UUID, command: CreatePayment, books: Books) -> JournalEnt
     return JournalEntry(ids.new(), today(), description, books.currency, lines, source)
 
 
-async def _write(tx: Transaction, receipts: Sequence[_Receipt]) -> list[Payment]:
+async def _write(tx: Transaction, books: Books, receipts: Sequence[_Receipt]) -> list[Payment]:
     taken = await numbers.take(tx, SERIES, len(receipts), today().year)
-    await post_entries(tx, [receipt.entry for receipt in receipts])
+    await post_entries(tx, books, [receipt.entry for receipt in receipts])
     received = [
         replace(receipt.payment, number=number)
         for receipt, number in zip(receipts, taken, strict=True)
@@ -174,14 +174,14 @@ async def void(tx: Transaction, command: VoidPayment) -> Payment:
         NotFound: there is no such payment.
         PaymentIsVoided: it has been taken back already.
     """
-    await open_books(tx)
+    books = await open_books(tx)
     payment = await _standing(tx, command.payment_id)
     entry = await get_entry(tx, payment.journal_entry_id)
     description = command.reason or f"Void of {payment.number}"
     source = Source("payment_void", payment.id)
 
     await allocations.move(tx, [item.taken_back() for item in payment.allocations])
-    await post_entries(tx, [reversal_of(entry, source, today(), description)])
+    await post_entries(tx, books, [reversal_of(entry, source, today(), description)])
     change = update(payments).where(payments.c.id == payment.id)
     values = {"state": "voided", "void_reason": command.reason, "updated_at": func.now()}
     await tx.execute(change.values(**values, version=payments.c.version + 1))

@@ -4,27 +4,32 @@
 from accounting import (
     accounts,
     credit_notes,
+    crediting,
     invoices,
     journal,
     manual_entries,
     payments,
+    periods,
     receiving,
     taxes,
     trial_balance,
 )
 from accounting.accounts import CreateAccount
 from accounting.credit_notes import CreditNoteFilter
+from accounting.crediting import CreditInvoice
 from accounting.dates import parse_date
 from accounting.entries import JournalEntry
 from accounting.invoices import InvoiceFilter
 from accounting.journal import EntryFilter, ReverseEntry
 from accounting.manual_entries import PostDraft, WriteEntry
 from accounting.payments import AllocatePayment, CreatePayment, Payment, VoidPayment
+from accounting.periods import CLOSED, LOCKED, OPEN, ChangePeriod
 from accounting.receiving import ResolveCustomers
 from accounting.taxes import CreateTaxRate
 from common import ids
 from common.database import Database
 from common.group_commit import GroupCommit
+from common.held_locks import OpenLocks
 from common.pagination import Page
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
@@ -34,8 +39,11 @@ from erp.accounting.v1 import accounting_service_pb2_grpc as rpc
 class AccountingServicer(rpc.AccountingServiceServicer):
     """The books of the caller's company."""
 
-    def __init__(self, database: Database, resolve_customers: ResolveCustomers) -> None:
+    def __init__(
+        self, database: Database, resolve_customers: ResolveCustomers, open_locks: OpenLocks
+    ) -> None:
         self._database = database
+        self._open_locks = open_locks
         self._posting: GroupCommit[WriteEntry | PostDraft, JournalEntry] = GroupCommit(
             database, manual_entries.post
         )
@@ -100,6 +108,43 @@ class AccountingServicer(rpc.AccountingServiceServicer):
     ) -> pb.JournalEntry:
         command = ReverseEntry.from_wire(request)
         return (await self._database.run(lambda tx: journal.reverse(tx, command))).to_wire()
+
+    async def GetPeriod(self, request: service_pb.GetPeriodRequest, context: object) -> pb.Period:
+        async with self._database.read_transaction() as tx:
+            return (await periods.get_period(tx, request.id)).to_wire()
+
+    async def ListPeriods(
+        self, request: service_pb.ListPeriodsRequest, context: object
+    ) -> service_pb.ListPeriodsResponse:
+        async with self._database.read_transaction() as tx:
+            found, token = await periods.list_periods(tx, Page.from_wire(request))
+        wire = [item.to_wire() for item in found]
+        return service_pb.ListPeriodsResponse(periods=wire, next_page_token=token)
+
+    async def ClosePeriod(
+        self, request: service_pb.ClosePeriodRequest, context: object
+    ) -> pb.Period:
+        return await self._change_period(ChangePeriod(request.id, CLOSED, request.version))
+
+    async def ReopenPeriod(
+        self, request: service_pb.ReopenPeriodRequest, context: object
+    ) -> pb.Period:
+        return await self._change_period(ChangePeriod(request.id, OPEN, request.version))
+
+    async def LockPeriod(self, request: service_pb.LockPeriodRequest, context: object) -> pb.Period:
+        return await self._change_period(ChangePeriod(request.id, LOCKED, request.version))
+
+    async def _change_period(self, command: ChangePeriod) -> pb.Period:
+        async with self._open_locks().hold(f"period:{command.id}"):
+            changed = await self._database.run(lambda tx: periods.change_period(tx, command))
+        return changed.to_wire()
+
+    async def CreditInvoice(
+        self, request: service_pb.CreditInvoiceRequest, context: object
+    ) -> pb.CreditNote:
+        command = CreditInvoice.from_wire(request)
+        note = await self._database.run(lambda tx: crediting.credit_invoice(tx, command))
+        return note.to_wire()
 
     async def GetInvoice(
         self, request: service_pb.GetInvoiceRequest, context: object

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from accounting.books import Books, open_books
-from accounting.entries import JournalEntry, Source, lines_between, post_entries, today
+from accounting.entries import JournalEntry, Source, lines_between, post_entries
 from common import ids, outbox
 from common.database import Transaction
 from common.money import Money
@@ -21,6 +22,8 @@ class _Change:
 
     source: Source
     description: str
+    # When the goods moved.
+    day: date
     # Positive when the inventory is worth more.
     cost: Money
     against: str
@@ -31,7 +34,7 @@ class _Change:
         if not lines:
             return None
         return JournalEntry(
-            ids.new(), today(), self.description, books.currency, lines, self.source
+            ids.new(), self.day, self.description, books.currency, lines, self.source
         )
 
 
@@ -41,6 +44,7 @@ async def post_receipts(tx: Transaction, received: Sequence[Heard[StockReceived]
         _Change(
             source=Source("receipt", ids.parse(heard.message.receipt_id, "receipt_id")),
             description=f"Receipt {heard.message.number}",
+            day=heard.time.date(),
             cost=_cost(heard.message.cost),
             against="goods_received",
         )
@@ -55,6 +59,7 @@ async def post_adjustments(tx: Transaction, adjusted: Sequence[Heard[StockAdjust
         _Change(
             source=Source("adjustment", ids.parse(heard.message.adjustment_id, "adjustment_id")),
             description=f"Adjustment {heard.message.number}",
+            day=heard.time.date(),
             cost=_cost(heard.message.cost),
             against="inventory_adjustment",
         )
@@ -69,6 +74,7 @@ async def post_shipments(tx: Transaction, shipped: Sequence[Heard[StockShipped]]
         _Change(
             source=Source("shipment", shipment_of(heard.message)),
             description="Cost of goods shipped",
+            day=heard.time.date(),
             cost=-_cost(heard.message.cost),
             against="cost_of_sales",
         )
@@ -95,7 +101,7 @@ def shipment_of(shipped: StockShipped) -> UUID:
 async def _post(tx: Transaction, changes: Sequence[_Change]) -> list[JournalEntry | None]:
     books = await open_books(tx)
     entries = [change.entry(books) for change in changes]
-    await post_entries(tx, [entry for entry in entries if entry])
+    await post_entries(tx, books, [entry for entry in entries if entry])
     return entries
 
 

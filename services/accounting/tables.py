@@ -14,7 +14,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from common.schema import id_column, tenant_table, version_columns
 
@@ -48,6 +48,15 @@ companies = tenant_table(
     _text("name"),
     _text("currency_code"),
     _created(),
+    Column("closed_periods", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+)
+
+periods = tenant_table(
+    "periods",
+    metadata,
+    Column("id", Text(collation="C"), primary_key=True),
+    _text("state"),
+    *version_columns(),
 )
 
 accounts = tenant_table(
@@ -75,6 +84,7 @@ journal_entries = tenant_table(
     Column("line_count", SmallInteger, nullable=False),
     _created(),
     Column("posted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("document_date", Date, nullable=False),
 )
 
 journal_lines = tenant_table(
@@ -173,6 +183,18 @@ credit_notes = tenant_table(
     _text("reason", empty=True),
     _id("journal_entry_id", optional=True),
     _created(),
+)
+
+credit_note_lines = tenant_table(
+    "credit_note_lines",
+    metadata,
+    _id("credit_note_id", key=True),
+    Column("position", SmallInteger, primary_key=True),
+    _id("order_line_id"),
+    _text("sku"),
+    Column("quantity", Numeric(18, 6), nullable=False),
+    _minor("net_minor"),
+    _minor("tax_minor"),
 )
 
 payments = tenant_table(

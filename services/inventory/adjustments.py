@@ -132,8 +132,14 @@ async def adjust(tx: Transaction, command: AdjustStock) -> Adjustment:
     keys = {line.key for line in command.lines}
     await create_missing(tx, keys)
     levels = await lock_levels(tx, keys | await keys_of_waiting(tx, keys))
-    adjustment = _correct(levels, company, command)
+    return await adjust_locked(tx, levels, company, command)
 
+
+async def adjust_locked(
+    tx: Transaction, levels: Levels, company: Company, command: AdjustStock
+) -> Adjustment:
+    """Like `adjust`, when the levels are locked already."""
+    adjustment = _correct(levels, company, command)
     await fill(tx, levels, {line.key for line in command.lines if line.quantity > 0})
     [number] = await numbers.take(tx, SERIES, 1)
     adjustment = replace(adjustment, number=number)

@@ -24,7 +24,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
     service = Service(
         inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"],
         inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server,
-        InventoryServicer(opened.database),
+        InventoryServicer(opened.database, lambda: opened.locks),
     )
     await opened.serve(stop, service, auditor=auditor_of(opened.database))
 

@@ -124,3 +124,87 @@ class ShipsMoreThanHeld(InventoryRule):
     product_id: UUID
     requested: Decimal
     left: Decimal
+
+
+@dataclass(eq=False)
+class TransferNotInTransit(InventoryRule):
+    """All of the transfer has arrived or went back."""
+
+    detail = "Transfer {number} is {state}, so nothing of it is on its way."
+
+    id: UUID
+    number: str
+    state: str
+
+
+@dataclass(eq=False)
+class ReceivesMoreThanSent(InventoryRule):
+    """More of a product is to arrive than is on its way."""
+
+    detail = "{requested} of product {product_id} cannot arrive: {left} are in transit."
+
+    product_id: UUID
+    requested: Decimal
+    left: Decimal
+
+
+@dataclass(eq=False)
+class NothingToCount(InventoryRule):
+    """The warehouse holds nothing, and no product was named."""
+
+    detail = "Warehouse {warehouse_id} holds nothing to count. Name the products to look for."
+
+    warehouse_id: UUID
+
+
+@dataclass(eq=False)
+class CountTooLarge(InventoryRule):
+    """A count of more products than can be posted together."""
+
+    detail = "{products} products are too many for one count. Name {most} at most."
+
+    products: int
+    most: int
+
+
+@dataclass(eq=False)
+class AlreadyBeingCounted(InventoryRule):
+    """A product is in one open count of a warehouse at most."""
+
+    detail = "{sku} is in an open count of this warehouse already."
+
+    sku: str
+    product_id: UUID
+
+
+@dataclass(eq=False)
+class CountNotOpen(InventoryRule):
+    """A count that was posted or given up stays as it is."""
+
+    detail = "Count {number} is {state}."
+
+    id: UUID
+    number: str
+    state: str
+
+
+@dataclass(eq=False)
+class CountIncomplete(InventoryRule):
+    """A count is posted when all of its products were counted."""
+
+    detail = "{left} products have not been counted, {sku} among them."
+
+    left: int
+    sku: str
+
+
+@dataclass(eq=False)
+class CountedBelowReserved(InventoryRule):
+    """The difference would take away what is promised."""
+
+    detail = "{missing} of {sku} are missing, but only {available} there are not reserved."
+
+    sku: str
+    missing: Decimal
+    available: Decimal
+    product_id: UUID

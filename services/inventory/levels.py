@@ -8,13 +8,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.errors import NotFound
+from common.money import share_of
 from inventory.errors import InsufficientStock, TooMuchStock, TooMuchValue
 
 NOTHING = Decimal(0)
 MOST_UNITS = Decimal("999999999999.999999")
 # Of one level and of one document: far beyond any stock, far below where sums of sums overflow.
 MOST_VALUE_MINOR = 10**15
-_MILLIONTHS = 1_000_000
 
 
 class Key(NamedTuple):
@@ -106,10 +106,7 @@ class Level:
 
         All that is there costs all that it is worth, so a value ends at exactly 0 with its units.
         """
-        if not self.on_hand:
-            return 0
-        units, of = _millionths(quantity), _millionths(self.on_hand)
-        return (2 * self.value_minor * units + of) // (2 * of)
+        return share_of(self.value_minor, quantity, self.on_hand)
 
     def insufficient(self, requested: Decimal) -> InsufficientStock:
         """The error that so many are not available."""
@@ -118,10 +115,6 @@ class Level:
     def _demand(self, quantity: Decimal) -> None:
         if quantity > self.available:
             raise self.insufficient(quantity)
-
-
-def _millionths(quantity: Decimal) -> int:
-    return int(quantity * _MILLIONTHS)
 
 
 class Levels:

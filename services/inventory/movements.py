@@ -26,9 +26,9 @@ from inventory.tables import stock_movements
 class Source:
     """The record that caused a movement."""
 
-    # What moved the goods: "receipt", "adjustment" or "shipment".
+    # What moved the goods: "receipt", "adjustment", "shipment", "transfer_out" or "transfer_in".
     movement: str
-    # What kind of record says so: "receipt", "adjustment" or "reservation".
+    # What kind of record says so: "receipt", "adjustment", "reservation" or "transfer".
     kind: str
     id: UUID
 

@@ -3,27 +3,43 @@
 from common import ids
 from common.database import Database
 from common.group_commit import GroupCommit
+from common.held_locks import OpenLocks
 from common.pagination import Page
 from erp.inventory.v1 import inventory_pb2 as pb
 from erp.inventory.v1 import inventory_service_pb2 as api
 from erp.inventory.v1 import inventory_service_pb2_grpc as rpc
-from inventory import adjustments, movements, products, promises, receipts, stock, warehouses
+from inventory import (
+    adjustments,
+    counting,
+    counts,
+    movements,
+    products,
+    promises,
+    receipts,
+    stock,
+    transferring,
+    transfers,
+    warehouses,
+)
 from inventory.adjustments import AdjustStock
 from inventory.companies import get_company
+from inventory.counting import PostCount, RecordCount, StartCount
 from inventory.products import CreateProduct, UpdateProduct
 from inventory.receipts import Receipt, ReceiveStock
 from inventory.releasing import ReleaseReservation, release
 from inventory.reservations import Reservation
 from inventory.reserving import ReserveStock, reserve
 from inventory.shipping import ShipReservation, ship
+from inventory.transferring import ReceiveTransfer, TransferStock
 from inventory.warehouses import CreateWarehouse
 
 
 class InventoryServicer(rpc.InventoryServiceServicer):
     """One method an rpc."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, open_locks: OpenLocks) -> None:
         self._database = database
+        self._open_locks = open_locks
         self._reserving = GroupCommit[ReserveStock, Reservation](database, reserve)
         self._releasing = GroupCommit[ReleaseReservation, Reservation](database, release)
         self._shipping = GroupCommit[ShipReservation, Reservation](database, ship)
@@ -153,6 +169,102 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         adjustment_id = ids.parse(request.id, "id")
         async with self._database.read_transaction() as tx:
             return (await adjustments.get_adjustment(tx, adjustment_id)).to_wire()
+
+    async def TransferStock(
+        self, request: api.TransferStockRequest, context: object
+    ) -> pb.StockTransfer:
+        """Sends goods to another warehouse."""
+        command = TransferStock.from_wire(request)
+        return (await self._database.run(lambda tx: transferring.send(tx, command))).to_wire()
+
+    async def GetStockTransfer(
+        self, request: api.GetStockTransferRequest, context: object
+    ) -> pb.StockTransfer:
+        """Reads one transfer."""
+        transfer_id = ids.parse(request.id, "id")
+        async with self._database.read_transaction() as tx:
+            return (await transfers.get_transfer(tx, transfer_id)).to_wire()
+
+    async def ListStockTransfers(
+        self, request: api.ListStockTransfersRequest, context: object
+    ) -> api.ListStockTransfersResponse:
+        """Lists transfers, oldest first."""
+        page = Page.from_wire(request)
+        async with self._database.read_transaction() as tx:
+            found, token = await transfers.list_transfers(tx, page, request.state)
+        listed = [transfer.to_wire() for transfer in found]
+        return api.ListStockTransfersResponse(stock_transfers=listed, next_page_token=token)
+
+    async def ReceiveStockTransfer(
+        self, request: api.ReceiveStockTransferRequest, context: object
+    ) -> pb.StockTransfer:
+        """Takes goods of a transfer in at its destination, whole or in part."""
+        command = ReceiveTransfer.from_wire(request)
+        async with self._open_locks().hold(f"transfer:{command.id}"):
+            received = await self._database.run(lambda tx: transferring.receive(tx, command))
+        return received.to_wire()
+
+    async def CancelStockTransfer(
+        self, request: api.CancelStockTransferRequest, context: object
+    ) -> pb.StockTransfer:
+        """Puts what of a transfer has not been received back to where it came from."""
+        key = ids.parse(request.id, "id")
+        async with self._open_locks().hold(f"transfer:{key}"):
+            cancelled = await self._database.run(lambda tx: transferring.cancel(tx, key))
+        return cancelled.to_wire()
+
+    async def StartStockCount(
+        self, request: api.StartStockCountRequest, context: object
+    ) -> pb.StockCount:
+        """Begins to count what a warehouse really holds."""
+        command = StartCount.from_wire(request)
+        async with self._open_locks().hold(f"count:{command.warehouse_id}"):
+            return (await self._database.run(lambda tx: counting.start(tx, command))).to_wire()
+
+    async def GetStockCount(
+        self, request: api.GetStockCountRequest, context: object
+    ) -> pb.StockCount:
+        """Reads one count."""
+        count_id = ids.parse(request.id, "id")
+        async with self._database.read_transaction() as tx:
+            return (await counts.get_count(tx, count_id)).to_wire()
+
+    async def ListStockCounts(
+        self, request: api.ListStockCountsRequest, context: object
+    ) -> api.ListStockCountsResponse:
+        """Lists counts, oldest first, without their lines."""
+        place = ids.parse_optional(request.warehouse_id, "warehouse_id")
+        page = Page.from_wire(request)
+        async with self._database.read_transaction() as tx:
+            found, token = await counts.list_counts(
+                tx, page, warehouse_id=place, state=request.state
+            )
+        listed = [count.to_wire() for count in found]
+        return api.ListStockCountsResponse(stock_counts=listed, next_page_token=token)
+
+    async def RecordStockCount(
+        self, request: api.RecordStockCountRequest, context: object
+    ) -> pb.StockCount:
+        """Notes how much was found of some products of a count."""
+        command = RecordCount.from_wire(request)
+        async with self._open_locks().hold(f"count:{command.id}"):
+            return (await self._database.run(lambda tx: counting.record(tx, command))).to_wire()
+
+    async def PostStockCount(
+        self, request: api.PostStockCountRequest, context: object
+    ) -> pb.StockCount:
+        """Puts the differences of a count into stock, all or none."""
+        command = PostCount.from_wire(request)
+        async with self._open_locks().hold(f"count:{command.id}"):
+            return (await self._database.run(lambda tx: counting.post(tx, command))).to_wire()
+
+    async def CancelStockCount(
+        self, request: api.CancelStockCountRequest, context: object
+    ) -> pb.StockCount:
+        """Gives a count up."""
+        key = ids.parse(request.id, "id")
+        async with self._open_locks().hold(f"count:{key}"):
+            return (await self._database.run(lambda tx: counting.cancel(tx, key))).to_wire()
 
     async def ReserveStock(
         self, request: api.ReserveStockRequest, context: object

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     DateTime,
@@ -137,6 +138,52 @@ reservation_lines = tenant_table(
     _quantity("quantity", default=None),
     _quantity("shipped"),
     _quantity("shortage"),
+)
+
+transfers = tenant_table(
+    "transfers",
+    metadata,
+    id_column(),
+    Column("number", Text, nullable=False),
+    _id("source_warehouse_id"),
+    _id("destination_warehouse_id"),
+    Column("reference", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    *version_columns(),
+)
+
+transfer_lines = tenant_table(
+    "transfer_lines",
+    metadata,
+    _id("transfer_id", primary_key=True),
+    Column("position", Integer, primary_key=True),
+    _id("product_id"),
+    _quantity("quantity", default=None),
+    _quantity("received"),
+    _quantity("returned"),
+    Column("transit_value_minor", BigInteger, nullable=False),
+)
+
+stock_counts = tenant_table(
+    "stock_counts",
+    metadata,
+    id_column(),
+    Column("number", Text, nullable=False),
+    _id("warehouse_id"),
+    Column("state", Text, nullable=False),
+    _id("adjustment_id", nullable=True),
+    *version_columns(),
+)
+
+stock_count_lines = tenant_table(
+    "stock_count_lines",
+    metadata,
+    _id("count_id", primary_key=True),
+    _id("product_id", primary_key=True),
+    _id("warehouse_id"),
+    _quantity("expected", default=None),
+    Column("counted", Numeric(18, 6)),
+    Column("is_open", Boolean, nullable=False, server_default=text("true")),
 )
 
 

@@ -47,12 +47,13 @@ RESERVATION = _declare(
     backordered="backordered reserved released",
     released="released",
 )
+# Accounting says again that an invoice was credited when its order is cancelled afterwards.
 INVOICE = _declare(
     "invoice",
     none="pending",
     pending="posted",
     posted="credited",
-    credited="",
+    credited="credited",
 )
 # Backwards when the warehouse refuses a shipment.
 SHIPPING = _declare(

@@ -26,7 +26,7 @@ SERVICES = (
 VALUES = {
     "quantity": "1", "name": "Intruder", "reason": "curiosity", "description": "curiosity",
     "code": "INTRUDER", "sku": "INTRUDER", "account_code": "1200", "rate": "0.1", "version": 1,
-    "method": "cash", "kind": "asset",
+    "method": "cash", "kind": "asset", "counted": "1",
 }  # fmt: skip
 
 
@@ -81,6 +81,15 @@ async def records(shop: Shop) -> dict[str, str]:
     receipt = await shop.receive(warehouse, product, 1)
     account = (await shop.get("/accounts"))["accounts"][0]
     token = await shop.post("/api-tokens", {"name": "isolation"})
+    elsewhere = await shop.warehouse()
+    transfer = {
+        "source_warehouse_id": warehouse,
+        "destination_warehouse_id": elsewhere,
+        "lines": [{"product_id": product, "quantity": "1"}],
+    }
+    count = {"warehouse_id": warehouse, "lines": [{"product_id": product}]}
+    credit = {"reason": "isolation", "lines": [{"quantity": "1"}]}
+    credit["lines"][0]["order_line_id"] = order["lines"][0]["id"]
     return {
         "customer_id": customer,
         "warehouse_id": warehouse,
@@ -95,6 +104,11 @@ async def records(shop: Shop) -> dict[str, str]:
         "account_id": account["id"],
         "parent_id": account["id"],
         "api_token_id": token["id"],
+        "source_warehouse_id": warehouse,
+        "destination_warehouse_id": elsewhere,
+        "stock_transfer_id": (await shop.post("/stock/transfers", transfer))["id"],
+        "stock_count_id": (await shop.post("/stock/counts", count))["id"],
+        "credit_note_id": (await shop.post(f"/invoices/{invoice['id']}:credit", credit))["id"],
     }
 
 

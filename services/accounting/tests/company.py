@@ -15,6 +15,7 @@ from common import caller, ids
 from common.caller import Caller
 from common.database import Database
 from common.errors import DomainError
+from common.locks import Locks
 from common.money import Money
 from common.subscriptions import Heard, Listener
 from common.testing import as_user, rows_of
@@ -108,10 +109,11 @@ class Company:
     database: Database
     operator_url: str
     tenant_id: UUID
+    locks: Locks
     customers: set[UUID] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.rpcs = AccountingServicer(self.database, self._resolve)
+        self.rpcs = AccountingServicer(self.database, self._resolve, lambda: self.locks)
 
     async def _resolve(self, asked: Collection[UUID]) -> Collection[UUID]:
         return self.customers & set(asked)

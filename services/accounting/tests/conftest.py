@@ -9,6 +9,7 @@ from sqlalchemy import Engine, event
 from accounting.tests.company import Company
 from common import event_log, outbox
 from common.database import Database
+from common.locks import Locks
 from common.testing import ServiceDatabase, TestServers
 
 
@@ -32,9 +33,9 @@ async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def company(database: Database, urls: ServiceDatabase, tenant: UUID) -> Company:
+async def company(database: Database, urls: ServiceDatabase, locks: Locks, tenant: UUID) -> Company:
     """A company whose books are open."""
-    made = Company(database, urls.operator, tenant)
+    made = Company(database, urls.operator, tenant, locks)
     await made.found()
     return made
 

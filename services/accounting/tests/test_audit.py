@@ -27,6 +27,10 @@ DAMAGES = {
     "receivables_equal_open_items": "DELETE FROM payments WHERE tenant_id = %s",
     "numbers_without_gap": "UPDATE number_series SET last = last + 1 "
     "WHERE tenant_id = %s AND series = 'INV'",
+    "credit_notes_take_back_what_was_invoiced": "UPDATE credit_note_lines "
+    "SET quantity = quantity + 1 WHERE tenant_id = %s",
+    "closed_periods_stand_on_the_company": "UPDATE companies SET closed_periods = '{2020-01}' "
+    "WHERE tenant_id = %s",
     "events_without_gap": "DELETE FROM events WHERE tenant_id = %s AND sequence = 2",
 }
 

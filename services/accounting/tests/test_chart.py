@@ -16,6 +16,7 @@ from accounting.errors import (
 from accounting.tests.company import Company, credit, debit, new_id, reason_of
 from common.database import Database
 from common.errors import NotFound, Unavailable
+from common.locks import Locks
 from common.testing import ServiceDatabase
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
@@ -50,9 +51,9 @@ async def test_a_company_is_set_up_once(company: Company) -> None:
 
 
 async def test_a_company_without_books_yet_is_asked_to_come_back(
-    database: Database, urls: ServiceDatabase, tenant: UUID
+    database: Database, urls: ServiceDatabase, locks: Locks, tenant: UUID
 ) -> None:
-    company = Company(database, urls.operator, tenant)
+    company = Company(database, urls.operator, tenant, locks)
 
     for name, request in (
         ("GetBillingDefaults", service_pb.GetBillingDefaultsRequest()),

@@ -14,8 +14,9 @@ from accounting.tests.company import Company, new_id
 from common.testing import ServiceDatabase
 
 ENTRY = """
-    INSERT INTO journal_entries (id, number, date, description, source_kind, source_id, line_count)
-    VALUES (CAST(%(id)s AS uuid), %(id)s, '2026-01-01', 'raw', 'manual',
+    INSERT INTO journal_entries (id, number, date, document_date, description, source_kind,
+                                 source_id, line_count)
+    VALUES (CAST(%(id)s AS uuid), %(id)s, '2026-01-01', '2026-01-01', 'raw', 'manual',
             CAST(%(source)s AS uuid), %(count)s)
 """
 LINE = """

@@ -9,6 +9,7 @@ from accounting.tests.company import Company, order
 from common import caller, ids
 from common.database import Database
 from common.errors import Unavailable
+from common.locks import Locks
 from common.subscriptions import Lane, Subscription, lanes_of
 from common.testing import ServiceDatabase, rows_of
 from erp.accounting.v1 import accounting_pb2 as pb
@@ -73,9 +74,9 @@ async def test_an_order_that_cannot_be_posted_does_not_stop_those_before_it(
 
 
 async def test_events_of_a_company_without_books_wait_uncounted(
-    database: Database, urls: ServiceDatabase, tenant: UUID
+    database: Database, urls: ServiceDatabase, locks: Locks, tenant: UUID
 ) -> None:
-    company = Company(database, urls.operator, tenant)
+    company = Company(database, urls.operator, tenant, locks)
     confirmed = order()
 
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -145,7 +146,7 @@ async def test_two_servers_paying_parts_of_one_invoice_never_pay_too_much(
 ) -> None:
     customer_id = company.new_customer()
     invoice = await company.bill("100", customer_id)
-    other = Company(company.database, company.operator_url, company.tenant_id, company.customers)
+    other = replace(company)
 
     outcomes = await asyncio.gather(
         *(

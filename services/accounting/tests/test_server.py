@@ -45,7 +45,7 @@ async def accounting(company: Company) -> AsyncIterator[rpc.AccountingServiceStu
             channel_to(f"127.0.0.1:{sales.port}", "sales", SALES, caller="accounting")
         )
         resolve = customers_of(sales_service_pb2_grpc.SalesServiceStub(to_sales))
-        servicer = AccountingServicer(company.database, resolve)
+        servicer = AccountingServicer(company.database, resolve, lambda: company.locks)
         own = Service(ACCOUNTING, rpc.add_AccountingServiceServicer_to_server, servicer)
         server = await opened.enter_async_context(serving("accounting", own))
         channel = await opened.enter_async_context(

@@ -9,6 +9,7 @@ import pytest
 
 from common import event_log, ids, outbox
 from common.database import Database
+from common.locks import Locks
 from common.testing import ServiceDatabase, TestServers, rows_of
 from inventory.app import SYSTEM_REASONS
 from inventory.tests.stockroom import Stockroom
@@ -57,10 +58,10 @@ def deadlocks_of(urls: ServiceDatabase) -> object:
 
 @pytest.fixture
 async def inventory(
-    database: Database, urls: ServiceDatabase, tenant: UUID
+    database: Database, urls: ServiceDatabase, locks: Locks, tenant: UUID
 ) -> AsyncIterator[Stockroom]:
     """A company's stock, whose records prove each other and whose transactions never deadlocked."""
-    stockroom = Stockroom(database, urls.operator, tenant)
+    stockroom = Stockroom(database, urls.operator, tenant, locks)
     await stockroom.open()
     deadlocks = deadlocks_of(urls)
     yield stockroom
@@ -69,14 +70,16 @@ async def inventory(
 
 
 @pytest.fixture
-async def stranger(database: Database, urls: ServiceDatabase) -> Stockroom:
+async def stranger(database: Database, urls: ServiceDatabase, locks: Locks) -> Stockroom:
     """Another company."""
-    stockroom = Stockroom(database, urls.operator, ids.new())
+    stockroom = Stockroom(database, urls.operator, ids.new(), locks)
     await stockroom.open()
     return stockroom
 
 
 @pytest.fixture
-def desks(inventory: Stockroom, database: Database, other_database: Database) -> list[Stockroom]:
+def desks(
+    inventory: Stockroom, database: Database, other_database: Database, no_locks: Locks
+) -> list[Stockroom]:
     """The same company at four servers, none of which knows what the others are doing."""
-    return [inventory.elsewhere(one) for one in (database, other_database) * 2]
+    return [inventory.elsewhere(one, no_locks) for one in (database, other_database) * 2]

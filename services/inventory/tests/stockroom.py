@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from common import caller, ids
 from common.caller import Caller
 from common.database import Database
+from common.locks import Locks
 from common.subscriptions import Heard, lanes_of
 from common.testing import as_user, rows_of
 from erp.audit.v1 import audit_pb2
@@ -34,18 +35,18 @@ def euro(amount: str) -> Money:
 class Stockroom:
     """One company, one warehouse, and products by their stock keeping unit."""
 
-    def __init__(self, database: Database, operator: str, tenant_id: UUID) -> None:
+    def __init__(self, database: Database, operator: str, tenant_id: UUID, locks: Locks) -> None:
         self.database = database
         self.operator = operator
         self.tenant_id = tenant_id
-        self.rpc = InventoryServicer(database)
+        self.rpc = InventoryServicer(database, lambda: locks)
         self.auditor = auditor_of(database)
         self.warehouse_id = ""
         self.products: dict[str, str] = {}
 
-    def elsewhere(self, database: Database) -> "Stockroom":
+    def elsewhere(self, database: Database, locks: Locks) -> "Stockroom":
         """The same company, served by another process."""
-        other = Stockroom(database, self.operator, self.tenant_id)
+        other = Stockroom(database, self.operator, self.tenant_id, locks)
         other.warehouse_id, other.products = self.warehouse_id, self.products
         return other
 

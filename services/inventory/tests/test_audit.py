@@ -6,6 +6,8 @@ from common import caller
 from common.testing import rows_of
 from erp.audit.v1 import audit_pb2 as pb
 from inventory.tests.stockroom import Stockroom, new_id
+from inventory.tests.test_counts import start
+from inventory.tests.test_transfers import Carrier
 
 _DAMAGES = {
     "stock_equals_movements": "UPDATE stock_levels SET on_hand = on_hand + 1",
@@ -14,6 +16,10 @@ _DAMAGES = {
     "documents_move_stock": "DELETE FROM stock_movements",
     "numbers_without_gap": "UPDATE number_series SET last = last + 1",
     "events_without_gap": "DELETE FROM events",
+    "in_transit_is_sent_less_arrived": "UPDATE transfer_lines SET transit_value_minor = 1",
+    "transfers_agree_with_their_lines": "UPDATE transfers SET state = 'received'",
+    "transfers_stay_worth_the_same": "UPDATE stock_levels SET value_minor = value_minor + 1",
+    "counts_are_made_good_as_found": "UPDATE stock_count_lines SET is_open = false",
 }
 
 
@@ -21,6 +27,8 @@ _DAMAGES = {
 async def test_a_broken_record_is_found(stranger: Stockroom, rule: str, damage: str) -> None:
     await stranger.receive("OAK-TABLE", 10)
     await stranger.reserve({"OAK-TABLE": 2})
+    await Carrier(stranger, (await stranger.add_warehouse("SHOP")).id).send(("OAK-TABLE", 1))
+    await start(stranger)
     sound = await stranger.violations()
 
     only = "sequence = 2 AND tenant_id = %s" if "events" in damage else "tenant_id = %s"

@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from common import ids
 from common.database import Database
 from common.errors import ConcurrentModification, InvalidRequest, NotFound, Unavailable
+from common.locks import Locks
 from common.testing import ServiceDatabase
 from erp.inventory.v1 import inventory_pb2 as pb
 from erp.inventory.v1 import inventory_service_pb2 as api
@@ -175,9 +176,9 @@ async def test_goods_are_resolved_as_far_as_they_exist(inventory: Stockroom) -> 
 
 
 async def test_a_company_that_is_not_set_up_yet_is_asked_to_come_back(
-    database: Database, urls: ServiceDatabase
+    database: Database, urls: ServiceDatabase, locks: Locks
 ) -> None:
-    early = Stockroom(database, urls.operator, ids.new())
+    early = Stockroom(database, urls.operator, ids.new(), locks)
 
     with pytest.raises(Unavailable):
         await early.add_product("OAK-TABLE")
