@@ -1,4 +1,4 @@
-"""How fast and how fair locks are, beside redis-py's own, on one server: `python -m …locks`."""
+"""How fast and how fair locks are, beside those of redis-py: `python -m benchmarks.locks`."""
 
 import asyncio
 import statistics

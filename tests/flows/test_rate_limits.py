@@ -12,12 +12,13 @@ PER_USER = 60
 
 
 async def test_a_tenant_gets_what_its_plan_allows_and_is_told_so(stack: BackgroundStack) -> None:
+    # A route that no other test asks for on account of this tenant.
     async with client_of(stack, "initech") as client, client_of(stack, "acme") as unmetered:
-        asked = [client.get("/customers") for _ in range(PER_USER + 15)]
+        asked = [client.get("/accounts") for _ in range(PER_USER + 15)]
         answers = await asyncio.gather(*asked)
         other_route = await client.get("/products")
-        free = await asyncio.gather(*(unmetered.get("/customers") for _ in range(PER_USER + 15)))
-        refused = await client.get("/customers/../customers/")
+        free = await asyncio.gather(*(unmetered.get("/accounts") for _ in range(PER_USER + 15)))
+        refused = await client.get("/accounts/../accounts/")
 
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(200), statuses.count(429)) == (PER_USER, 15)
