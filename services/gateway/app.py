@@ -31,10 +31,10 @@ from common.server import Server, Service
 from common.settings import Settings
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
-from erp.gateway.v1 import gateway_service_pb2_grpc
+from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from gateway import api_tokens, tenants
 from gateway.api import Api
-from gateway.contract import SERVICES
+from gateway.contract import SERVICES, all_services
 from gateway.credentials import ApiTokenCredentials
 from gateway.feed import Feed
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
@@ -50,6 +50,7 @@ from gateway.site import site
 
 NAME = "gateway"
 SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
+_OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
@@ -110,7 +111,7 @@ class _Gateway:
     async def open(cls, settings: Settings, opened: AsyncExitStack) -> "_Gateway":
         """Start everything; what `opened` holds afterwards ends in reverse order."""
         publishing = _redis(settings, opened, Role.EVENTS)
-        routes = Routes(SERVICES.values())
+        routes = Routes(all_services())
         feed = Feed(_settlement_events(routes), _redis(settings, opened, Role.QUEUE))
         cache = Cache(_redis(settings, opened, Role.CACHE), settings.cache_prefix)
         kept = KeptRecords(cache, routes.all)
@@ -151,7 +152,7 @@ def _grpc_server(
     add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
     services = [
-        Service(SERVICES[NAME], add_gateway, servicer),
+        Service(_OWN["GatewayService"], add_gateway, servicer),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
     ]
@@ -206,7 +207,7 @@ def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dic
 
 
 def _connect(target: str, service: str, minter: Minter) -> Channel:
-    policies = read_policies(SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
+    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
     return connect(target, service, minter, policies)
 
 

@@ -1,18 +1,29 @@
 """The services whose rpcs the gateway offers as REST: the only list of them in the gateway."""
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
 from erp.accounting.v1 import accounting_service_pb2
 from erp.gateway.v1 import gateway_service_pb2
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
 
-SERVICES: dict[str, ServiceDescriptor] = {
-    "inventory": inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"],
-    "accounting": accounting_service_pb2.DESCRIPTOR.services_by_name["AccountingService"],
-    "sales": sales_service_pb2.DESCRIPTOR.services_by_name["SalesService"],
-    "gateway": gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+_FILES: dict[str, tuple[FileDescriptor, ...]] = {
+    "inventory": (inventory_service_pb2.DESCRIPTOR,),
+    "accounting": (accounting_service_pb2.DESCRIPTOR,),
+    "sales": (sales_service_pb2.DESCRIPTOR,),
+    "gateway": (gateway_service_pb2.DESCRIPTOR,),
 }
+
+# The gRPC services of each, in the order in which the documentation shows them.
+SERVICES: dict[str, tuple[ServiceDescriptor, ...]] = {
+    name: tuple(service for file in files for service in file.services_by_name.values())
+    for name, files in _FILES.items()
+}
+
+
+def all_services() -> list[ServiceDescriptor]:
+    """The gRPC services of all."""
+    return [descriptor for descriptors in SERVICES.values() for descriptor in descriptors]
 
 
 def service_of(method: MethodDescriptor) -> str:

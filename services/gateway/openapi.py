@@ -135,7 +135,7 @@ def openapi(routes: Iterable[Route]) -> Object:
 
 
 def _tag(service: str) -> Object:
-    described = comments().get(SERVICES[service].full_name, "")
+    described = comments().get(SERVICES[service][0].full_name, "")
     return {"name": service} | ({"description": described} if described else {})
 
 

@@ -6,13 +6,13 @@ from functools import cache
 from common.caller import Caller
 from common.errors import InvalidField, InvalidRequest, NotPermitted
 from common.rpc_policy import read_policies
-from gateway.contract import SERVICES
+from gateway.contract import all_services
 
 
 @cache
 def all_permissions() -> frozenset[str]:
     """What the rpcs with a route ask for: "sales.orders.write" and so on."""
-    policies = read_policies(*SERVICES.values()).values()
+    policies = read_policies(*all_services()).values()
     return frozenset(policy.permission for policy in policies if policy.route)
 
 

@@ -17,7 +17,7 @@ from common.settings import Address
 from common.testing import ServiceDatabase, TestServers
 from gateway.api import Api
 from gateway.app import SYSTEM_REASONS
-from gateway.contract import SERVICES
+from gateway.contract import SERVICES, all_services
 from gateway.credentials import Client
 from gateway.feed import Feed
 from gateway.http_server import HttpServer
@@ -88,7 +88,7 @@ async def cache(servers: TestServers) -> AsyncIterator[Cache]:
 @pytest.fixture
 async def server(sales_and_channel, feed, guests, limits, cache) -> AsyncIterator[HttpServer]:
     channels = dict.fromkeys(SERVICES, sales_and_channel[1])
-    routes = Routes(SERVICES.values())
+    routes = Routes(all_services())
     kept = KeptRecords(cache, routes.all)
     api = Api(routes, channels, guests, limits, feed, kept, timeout_seconds=2)
     server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)

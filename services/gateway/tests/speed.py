@@ -8,7 +8,7 @@ import orjson
 
 from erp.sales.v1 import sales_pb2, sales_service_pb2
 from erp.types.v1.money_pb2 import Money
-from gateway.contract import SERVICES
+from gateway.contract import all_services
 from gateway.json_input import read_json, reader_for, refuse_repeated_names
 from gateway.json_output import writer_for
 from gateway.query import read_query
@@ -44,7 +44,7 @@ def measure(what: str, action: Callable[[], object], count: int = 5000) -> None:
 
 
 def main() -> None:
-    routes, answer = Routes(SERVICES.values()), order()
+    routes, answer = Routes(all_services()), order()
     raw, write = answer.SerializeToString(), writer_for(sales_pb2.Order.DESCRIPTOR)
     listing = sales_service_pb2.ListOrdersRequest.DESCRIPTOR
     query = f"page_size=20&customer_id={ID}&state=draft".encode()

@@ -41,7 +41,7 @@ class StandIn:
 async def standing_in_for_sales() -> AsyncIterator[tuple[StandIn, Channel]]:
     """A stand-in for sales and the gateway's channel to it."""
     minter = Minter("gateway", SEED)
-    descriptor = SERVICES["sales"]
+    descriptor = SERVICES["sales"][0]
     service = StandIn(descriptor)
     verifier = Verifier({"gateway": [minter.public_key()]}, "sales")
     settings = Settings(grpc_bind=Address("127.0.0.1", 0))

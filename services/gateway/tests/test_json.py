@@ -12,7 +12,7 @@ from common.errors import DomainError, InvalidRequest
 from common.status import to_status
 from erp.gateway.v1.gateway_pb2 import Tenant
 from erp.sales.v1 import sales_pb2, sales_service_pb2
-from gateway.contract import SERVICES
+from gateway.contract import all_services
 from gateway.fields import RANGES, kind_of
 from gateway.json_input import read_json, reader_for, refuse_repeated_names
 from gateway.json_output import writer_for
@@ -24,7 +24,7 @@ MOMENT = st.integers(-62135596800, 253402300799).map(lambda seconds: {"seconds":
 
 def messages_of_the_contract() -> list[Descriptor]:
     """Every request, and every answer that a client could send back."""
-    methods = [method for service in SERVICES.values() for method in service.methods]
+    methods = [method for service in all_services() for method in service.methods]
     found = {m.full_name: m for method in methods for m in (method.input_type, method.output_type)}
     found.pop("erp.sales.v1.BatchCreateOrdersResponse")
     return list(found.values())

@@ -20,7 +20,7 @@ from erp.events.v1.events_pb2 import Event
 from erp.sales.v1 import sales_pb2
 from erp.sales.v1.sales_service_pb2 import ListOrdersResponse
 from gateway.api import Api
-from gateway.contract import SERVICES
+from gateway.contract import SERVICES, all_services
 from gateway.feed import Feed
 from gateway.http_server import HttpServer
 from gateway.kept_records import KeptRecords
@@ -72,7 +72,7 @@ async def gateway(
     channel, cache: Cache, guests: Guests, limits: RequestLimits
 ) -> AsyncIterator[httpx.AsyncClient]:
     """One more gateway beside the others."""
-    routes = Routes(SERVICES.values())
+    routes = Routes(all_services())
     channels = dict.fromkeys(SERVICES, channel)
     kept = KeptRecords(cache, routes.all)
     api = Api(routes, channels, guests, limits, Feed((), None), kept, timeout_seconds=2)
@@ -236,7 +236,7 @@ async def test_an_event_outdates_an_answer_wherever_the_change_came_from(
     customers, cache, sales_and_channel, guests, limits
 ):
     redis = Redis.from_url("redis://127.0.0.1:1", retry=Retry(NoBackoff(), 0))
-    routes = Routes(SERVICES.values())
+    routes = Routes(all_services())
     kept = KeptRecords(cache, routes.all)
     async with gateway(sales_and_channel[1], cache, guests, limits) as client:
         await client.get(CUSTOMER)
