@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,11 +32,12 @@ from common.settings import Settings
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
-from gateway import api_tokens, tenants
+from gateway import accounts, api_tokens, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
-from gateway.credentials import ApiTokenCredentials
+from gateway.entrance import Entrance
 from gateway.feed import Feed
+from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
@@ -49,7 +50,9 @@ from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
 
 NAME = "gateway"
-SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
+SYSTEM_REASONS = frozenset(
+    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON}
+)
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
@@ -119,11 +122,13 @@ class _Gateway:
         doorbell = Doorbell(NAME, publisher.publish)
         database = open_database(settings, doorbell.ring, cache.flush_of)
         opened.push_async_callback(database.close)
-        credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
-        cache.on_flush(credentials.hear)
+        of_sessions, of_logins = (
+            _redis(settings, opened, role) for role in (Role.SESSIONS, Role.LOGINS)
+        )
+        entrance = Entrance.of(settings, database, of_sessions, of_logins, cache)
         channels = _channels(settings, opened, minter_of(settings))
 
-        grpc = _grpc_server(settings, channels, database, publisher)
+        grpc = _grpc_server(settings, channels, database, publisher, entrance.services)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
         opened.push_async_callback(own.close)
@@ -131,11 +136,21 @@ class _Gateway:
         readiness = Readiness(is_there(database.ping))
         timeout = settings.request_timeout_seconds
         limits = _limits(settings, opened)
-        every = {**channels, NAME: own}
-        api = Api(routes, every, credentials, limits, feed, kept, timeout_seconds=timeout)
+        every, origins = {**channels, NAME: own}, Origins(settings.trusted_origins)
+        api = Api(
+            routes,
+            every,
+            entrance.door,
+            limits,
+            feed,
+            kept,
+            origins=origins,
+            timeout_seconds=timeout,
+        )
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        for loop in (cache.run(), doorbell.run(), feed.run(), readiness.watch()):
+        loops = (cache.run(), doorbell.run(), feed.run(), entrance.sessions.run())
+        for loop in (*loops, readiness.watch()):
             _run_until_closed(opened, loop)
         await http.start()
         return cls(http, grpc, readiness)
@@ -146,6 +161,7 @@ def _grpc_server(
     channels: Mapping[str, Channel],
     database: Database,
     publisher: Publisher,
+    about_credentials: Sequence[Service],
 ) -> Server:
     servicer = GatewayServicer(database, _invariants(channels, database))
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -155,6 +171,7 @@ def _grpc_server(
         Service(_OWN["GatewayService"], add_gateway, servicer),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
+        *about_credentials,
     ]
     # The wait before the end is the gateway's as a whole, not that of each of its servers.
     settings = dataclasses.replace(settings, drain_wait_seconds=0.0)

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from common.rpc_policy import Access
 from gateway.answers import BUSY
 from gateway.comments import comments
 from gateway.contract import SERVICES
+from gateway.cookies import SESSION
 from gateway.query import is_parameter
 from gateway.routes import Route
 from gateway.schemas import Schema, Schemas
@@ -127,7 +129,7 @@ def openapi(routes: Iterable[Route]) -> Object:
         "openapi": "3.1.0",
         "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
-        "security": [{"api_token": []}],
+        "security": [{"api_token": []}, {"session": [], "csrf_token": []}],
         "tags": [_tag(service) for service in SERVICES],
         "paths": paths,
         "components": _components(schemas),
@@ -146,10 +148,13 @@ def _operation(route: Route, schemas: Schemas) -> Object:
         "tags": [route.service],
         "summary": said.partition("\n")[0],
         "description": said,
-        "x-permission": route.policy.permission,
         "parameters": _parameters(route, schemas),
         "responses": _responses(route, schemas),
     }
+    if route.policy.permission:
+        operation["x-permission"] = route.policy.permission
+    if route.policy.access is Access.ANYBODY:
+        operation["security"] = []
     if route.takes_body:
         schema = schemas.request(route.method.input_type, route.parameters)
         operation["requestBody"] = {
@@ -245,7 +250,20 @@ def _components(schemas: Schemas) -> Object:
                 "type": "http",
                 "scheme": "bearer",
                 "description": "An API token, such as kv_…",
-            }
+            },
+            "session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": SESSION,
+                "description": "The session of a user who has logged in.",
+            },
+            "csrf_token": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-CSRF-Token",
+                "description": "Goes with the session's cookie, but for GET: `csrf_token` of "
+                "the login's answer.",
+            },
         },
     }
 
