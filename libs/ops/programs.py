@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
@@ -33,6 +33,17 @@ def run_program(
     Raises:
         StackFailure: it failed; carries what it wrote.
     """
+    process = _started(name, arguments, url, account)
+    said = _read(process, on_percent)
+    if process.returncode:
+        last = said[-1].strip() if said else f"exit code {process.returncode}"
+        raise StackFailure(f"{name} failed: {last}", "".join(said[:-1]).strip())
+    return "".join(said)
+
+
+def _started(
+    name: str, arguments: Sequence[str], url: str | None, account: Account | None
+) -> "subprocess.Popen[str]":
     spec = ProcessSpec(
         name=name,
         argv=(str(postgres_binary(name)), *arguments),
@@ -40,7 +51,7 @@ def run_program(
         log=Path("/dev/null"),
         account=account,
     )
-    process = subprocess.Popen(
+    return subprocess.Popen(
         spec.launch_argv,
         env={**ENVIRONMENT, **(libpq_variables(url) if url else {})},
         cwd="/",
@@ -50,11 +61,6 @@ def run_program(
         text=True,
         errors="replace",
     )
-    said = _read(process, on_percent)
-    if process.returncode:
-        last = said[-1].strip() if said else f"exit code {process.returncode}"
-        raise StackFailure(f"{name} failed: {last}", "".join(said[:-1]).strip())
-    return "".join(said)
 
 
 def _read(process: "subprocess.Popen[str]", on_percent: Callable[[int], None]) -> list[str]:
