@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from common.settings.application import ApplicationSettings
 from common.settings.database import DatabaseSettings, database_urls
 from common.settings.edge import EdgeSettings
+from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
 from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
@@ -19,7 +20,10 @@ from common.variables import Address, Explained, Secret, SettingsError, Variable
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
 
 # Read by the operators' command line, which starts the services in the same environment.
-_NAMES_OF_THE_COMMAND_LINE = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT")
+_NAMES_OF_THE_COMMAND_LINE = (
+    *("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT"),
+    *("KV_ERP_OPERATOR_URL", "KV_ERP_BACKUP_STORE"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Settings(
     MeshSettings,
     TlsSettings,
     EdgeSettings,
+    MailSettings,
     ServerSettings,
 ):
     """What the environment says. An empty variable counts as absent."""
@@ -125,6 +130,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield from _not_for_production(settings)
     if 0 < sum(map(bool, (settings.tls_cert, settings.tls_key, settings.tls_ca))) < 3:  # noqa: PLR2004 (the three)
         yield "KV_ERP_TLS_CERT, KV_ERP_TLS_KEY and KV_ERP_TLS_CA go together: set all or none."
+    yield from _contradictions_of_mail(settings)
     taken: dict[Address, str] = {}
     for field in ("grpc_bind", "http_bind", "metrics_bind", "health_bind"):
         address: Address | None = getattr(settings, field)
@@ -140,6 +146,15 @@ def _not_for_production(settings: Settings) -> Iterator[str]:
         yield "APP_DEBUG is for development: APP_ENV says production."
     if settings.app_url and not settings.app_url.startswith("https://"):
         yield "APP_URL must begin with https:// in production, where sessions need it."
+
+
+def _contradictions_of_mail(settings: Settings) -> Iterator[str]:
+    if settings.mail_host and not settings.mail_from_address:
+        yield "MAIL_HOST is set without MAIL_FROM_ADDRESS: nobody would know whom mail is from."
+    if bool(settings.mail_username) != bool(settings.mail_password):
+        yield "MAIL_USERNAME and MAIL_PASSWORD go together: set both or neither."
+    if settings.mail_password and settings.mail_encryption == "none":
+        yield "MAIL_ENCRYPTION is none, so MAIL_PASSWORD would travel in the clear."
 
 
 def _not_set(field: str) -> SettingsError:
