@@ -83,6 +83,8 @@ class RpcPolicy:
     # The events that end what the gateway keeps of its answers.
     outdated_by: frozenset[str] = frozenset()
     access: Access = Access.BY_PERMISSION
+    # Permissions without which a part of the answer is left out.
+    parts: frozenset[str] = frozenset()
 
     @property
     def repeatable(self) -> bool:
@@ -128,6 +130,7 @@ def _policy(method: MethodDescriptor) -> RpcPolicy:
         settlement=_settlement(method, rpc),
         outdated_by=frozenset(rpc.outdated_by),
         access=Access(rpc.access),
+        parts=frozenset(rpc.parts),
     )
 
 

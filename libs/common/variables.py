@@ -5,21 +5,27 @@ import binascii
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from common.redis_urls import parse_redis_url
 
 __all__ = [
     "Address",
+    "Explained",
     "Secret",
     "SettingsError",
     "Variable",
     "address",
+    "always",
+    "explained",
     "flag",
     "hosts",
+    "mail_address",
     "one_of",
     "redis_server",
     "sealing_keys",
     "seconds",
+    "web_address",
     "whole",
 ]
 
@@ -65,8 +71,16 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
+class Explained(NamedTuple):
+    """A value that is understood and decides nothing; why is told at start."""
+
+    text: str
+    why: str
+
+
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://[a-z0-9._-]+(:[0-9]{1,5})?")
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LARGEST_PORT = 65535
 _LONGEST_SECONDS = 3600
 _SEALING_KEY_BYTES = 32
@@ -94,6 +108,13 @@ def origins(text: str) -> frozenset[str]:
     if not all(map(_ORIGIN.fullmatch, found)):
         raise ValueError("must be scheme://host or scheme://host:port, such as https://app.example")
     return found
+
+
+def mail_address(text: str) -> str:
+    """One plain mail address, without a name."""
+    if not _MAIL_ADDRESS.fullmatch(text):
+        raise ValueError("must be a mail address such as erp@example.com")
+    return text
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -127,7 +148,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text.lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
+            raise ValueError(f"must be {'one of ' * (len(words) > 1)}{', '.join(words)}")
         return text.lower()
 
     return parse
@@ -136,6 +157,45 @@ def one_of(*words: str) -> Callable[[str], str]:
 def flag(text: str) -> bool:
     """Whether something is on: 1 or true, 0 or false."""
     return one_of("0", "1", "false", "true")(text) in ("1", "true")
+
+
+def always(value: bool, because: str) -> Callable[[str], bool]:
+    """A flag that cannot be otherwise."""
+
+    def parse(text: str) -> bool:
+        if flag(text) is not value:
+            raise ValueError(f"must be {str(value).lower()}: {because}")
+        return value
+
+    return parse
+
+
+def explained(
+    shape: str, fits: Callable[[str], bool], why: str
+) -> Callable[[str], Explained | None]:
+    """What others' configurations say and is decided otherwise here; "true" needs no explanation.
+
+    Args:
+        shape: what it must be, in words.
+        fits: whether a text is that.
+        why: the sentence that the process tells at start.
+    """
+
+    def parse(text: str) -> Explained | None:
+        if not fits(text.lower()):
+            raise ValueError(f"must be {shape}")
+        return None if text.lower() == "true" else Explained(text, why)
+
+    return parse
+
+
+def web_address(text: str) -> str:
+    """Where something is on the web: http or https, a host, nothing behind it."""
+    parts = urlsplit(text)
+    bare = (parts.scheme, parts.path.strip("/"), parts.query, parts.fragment, parts.username)
+    if not parts.hostname or bare not in (("http", "", "", "", None), ("https", "", "", "", None)):
+        raise ValueError("must be http:// or https:// and a host, such as https://api.example.com")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def redis_server(text: str) -> Secret:

@@ -1,6 +1,6 @@
 """Which permissions there are, and which of them one caller may hand to another."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 
 from common import caller
@@ -22,23 +22,24 @@ __all__ = [
 @cache
 def all_permissions() -> frozenset[str]:
     """What the rpcs with a route ask for: "sales.orders.write" and so on."""
-    policies = read_policies(*all_services()).values()
-    return frozenset(policy.permission for policy in policies if policy.route and policy.permission)
+    return frozenset(name for name, _ in _opened())
 
 
 def routes_by_permission() -> list[tuple[str, list[str]]]:
     """What there is to be permitted in the caller's company, and the routes that each opens."""
-    opened: dict[str, list[str]] = {}
+    who, opened = caller.current(), dict[str, list[str]]()
+    for name, route in _opened():
+        if who.may(name) or not name.startswith(ABOVE_TENANTS):
+            opened.setdefault(name, []).append(route)
+    return [(name, sorted(routes)) for name, routes in sorted(opened.items())]
+
+
+def _opened() -> Iterator[tuple[str, str]]:
+    """Each permission with each route that it opens, be it a part of the answer only."""
     for policy in read_policies(*all_services()).values():
-        if policy.route and policy.permission:
-            route = f"{policy.route.verb} {policy.route.path}"
-            opened.setdefault(policy.permission, []).append(route)
-    who = caller.current()
-    return [
-        (name, sorted(routes))
-        for name, routes in sorted(opened.items())
-        if who.may(name) or not name.startswith(ABOVE_TENANTS)
-    ]
+        if policy.route:
+            for name in filter(None, (policy.permission, *policy.parts)):
+                yield name, f"{policy.route.verb} {policy.route.path}"
 
 
 def granted(granter: Caller, asked: Sequence[str]) -> list[str]:
