@@ -148,11 +148,7 @@ class _Gateway:
         database = open_database(settings, doorbell.ring, cache.flush_of)
         logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
-        of_sessions, of_logins = (
-            _redis(settings, opened, role) for role in (Role.SESSIONS, Role.LOGINS)
-        )
-        entrance = Entrance.of(settings, database, of_sessions, of_logins, cache)
-
+        entrance = _entrance(settings, opened, database, cache)
         pages = EventPages(logs)
         services = [*entrance.services, _feed_service(pages)]
         grpc = _grpc_server(settings, channels, database, publisher, services)
@@ -161,21 +157,17 @@ class _Gateway:
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
-        timeout = settings.request_timeout_seconds
-        limits = _limits(settings, opened)
-        every, origins = {**channels, NAME: own}, Origins(settings.trusted_origins)
-        most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
-        streams = EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+        streams = _streams(settings, pages, bells)
         api = Api(
             routes,
-            every,
+            {**channels, NAME: own},
             entrance.door,
-            limits,
+            _limits(settings, opened),
             feed,
             kept,
             {LIST_EVENTS: streams.open},
-            origins=origins,
-            timeout_seconds=timeout,
+            origins=Origins(settings.trusted_origins),
+            timeout_seconds=settings.request_timeout_seconds,
         )
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
@@ -224,6 +216,19 @@ def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaita
         await kept.hear(events)
 
     return hear
+
+
+def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
+    most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
+    return EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+
+
+def _entrance(
+    settings: Settings, opened: AsyncExitStack, database: Database, cache: Cache
+) -> Entrance:
+    of_sessions = _redis(settings, opened, Role.SESSIONS)
+    of_logins = _redis(settings, opened, Role.LOGINS)
+    return Entrance.of(settings, database, of_sessions, of_logins, cache)
 
 
 def _feed_service(pages: EventPages) -> Service:

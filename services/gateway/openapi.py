@@ -130,6 +130,26 @@ _IF_NONE_MATCH = {
     "description": "The ETag that the caller has; 304 without a body while it holds.",
     "schema": {"type": "string"},
 }
+_CREDENTIALS = {
+    "api_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token, such as kv_…",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION,
+        "description": "The session of a user who has logged in.",
+    },
+    "csrf_token": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-CSRF-Token",
+        "description": "Goes with the session's cookie, but for GET: `csrf_token` of "
+        "the login's answer.",
+    },
+}
 _DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
 
 Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
@@ -269,26 +289,7 @@ def _components(schemas: Schemas) -> Object:
                 "schema": {"type": "string"},
             },
         },
-        "securitySchemes": {
-            "api_token": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "An API token, such as kv_…",
-            },
-            "session": {
-                "type": "apiKey",
-                "in": "cookie",
-                "name": SESSION,
-                "description": "The session of a user who has logged in.",
-            },
-            "csrf_token": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "X-CSRF-Token",
-                "description": "Goes with the session's cookie, but for GET: `csrf_token` of "
-                "the login's answer.",
-            },
-        },
+        "securitySchemes": _CREDENTIALS,
     }
 
 
