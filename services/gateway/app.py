@@ -141,8 +141,7 @@ class _Gateway:
         channels = _channels(settings, opened)
         logs = _event_logs(channels)
         bells = Bells(logs, lambda: feed.connected)
-        listening = _redis(settings, opened, Role.QUEUE)
-        feed = Feed(_settlement_events(routes), listening, bells.hear)
+        feed = _feed(routes, _redis(settings, opened, Role.QUEUE), bells)
         publisher = Publisher(publishing, feed, _told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         database = open_database(settings, doorbell.ring, cache.flush_of)
@@ -150,25 +149,17 @@ class _Gateway:
         opened.push_async_callback(database.close)
         entrance = _entrance(settings, opened, database, cache)
         pages = EventPages(logs)
-        services = [*entrance.services, _feed_service(pages)]
-        grpc = _grpc_server(settings, channels, database, publisher, services)
+        more = [*entrance.services, _feed_service(pages)]
+        grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
         streams = _streams(settings, pages, bells)
-        api = Api(
-            routes,
-            {**channels, NAME: own},
-            entrance.door,
-            _limits(settings, opened),
-            feed,
-            kept,
-            {LIST_EVENTS: streams.open},
-            origins=Origins(settings.trusted_origins),
-            timeout_seconds=settings.request_timeout_seconds,
-        )
+        calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
+        limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
+        api = calls(limits, feed, kept, opening, **_api_options(settings))
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
         loops = (cache.run(), doorbell.run(), feed.run(), bells.run(), entrance.sessions.run())
@@ -216,6 +207,15 @@ def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaita
         await kept.hear(events)
 
     return hear
+
+
+def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
+    return Feed(_settlement_events(routes), listening, bells.hear)
+
+
+def _api_options(settings: Settings) -> dict[str, Any]:
+    origins = Origins(settings.trusted_origins)
+    return {"origins": origins, "timeout_seconds": settings.request_timeout_seconds}
 
 
 def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
