@@ -75,17 +75,7 @@ def batch(
         finally_link=_bytes_of(finally_),
     )
     tx.pending_jobs.append(new)
-    tx.pending_jobs.extend(
-        NewJob(
-            id=ids.new(),
-            name=name_of(message),
-            payload=message.SerializeToString(),
-            request_id=new.request_id,
-            queue=queue,
-            batch_id=new.id,
-        )
-        for message in messages
-    )
+    tx.pending_jobs.extend(_member(new, message, queue) for message in messages)
     return new.id
 
 
@@ -101,6 +91,17 @@ async def count(
     for link in (row.caught, row.then, row.finished):
         if link is not None:
             tx.pending_jobs.append(linked([Link.FromString(link)], None, row.request_id))
+
+
+def _member(new: NewBatch, message: Message, queue: str | None) -> NewJob:
+    return NewJob(
+        id=ids.new(),
+        name=name_of(message),
+        payload=message.SerializeToString(),
+        request_id=new.request_id,
+        queue=queue,
+        batch_id=new.id,
+    )
 
 
 def _bytes_of(message: Message | None) -> bytes | None:
