@@ -84,18 +84,28 @@ def url_of(settings: Settings, role: Role) -> str:
         return _common_url(settings)
     own = getattr(settings, f"redis_{name}_url")
     if own is not None:
-        return str(own.reveal())
+        return _with_password(own.reveal(), settings)
     return with_database(_common_url(settings), getattr(settings, f"redis_{name}_db"))
 
 
 def _common_url(settings: Settings) -> str:
     if settings.redis_url:
-        return settings.redis_url.reveal()
+        return _with_password(settings.redis_url.reveal(), settings)
     if settings.redis_host is None:
         raise SettingsError("Neither REDIS_URL nor REDIS_HOST is set: nobody knows where Redis is.")
+    url = f"redis://{settings.redis_host}:{settings.redis_port}/{settings.redis_db}"
+    return _with_password(url, settings)
+
+
+def _with_password(url: str, settings: Settings) -> str:
+    """The URL with REDIS_PASSWORD, unless it has a password or there is none."""
     password = settings.redis_password
-    account = f":{quote(password.reveal(), safe='')}@" if password else ""
-    return f"redis://{account}{settings.redis_host}:{settings.redis_port}/{settings.redis_db}"
+    if password is None or parse_redis_url(url).password is not None:
+        return url
+    scheme, _, rest = url.partition("://")
+    account, separator, servers = rest.rpartition("@")
+    user = account.rstrip(":") if separator else ""
+    return f"{scheme}://{user}:{quote(password.reveal(), safe='')}@{servers}"
 
 
 def _options(patience: _Patience) -> dict[str, Any]:

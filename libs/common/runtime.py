@@ -13,12 +13,14 @@ from redis.asyncio import Redis
 
 from common import event_log, outbox, partitions
 from common.cache import Cache
+from common.certificates import certificates_of
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
-from common.database import Database
+from common.database import Database, habits_of
 from common.doorbell import Doorbell
 from common.duties import Duty
 from common.event_log import EventLogServicer
+from common.health import Health
 from common.identity import minter_of, verifier_of
 from common.jobs.attempts import Limits
 from common.jobs.bell import JobBell
@@ -28,6 +30,7 @@ from common.jobs.tables import QUEUES
 from common.jobs.tables import SYSTEM_REASON as JOBS
 from common.locks import Locks
 from common.partitions import keep_partitions
+from common.probed_port import probed
 from common.process import Stop
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
@@ -68,6 +71,7 @@ class Runtime:
         self.settings = settings
         self.handlings = handlings_of(handlers)
         self._minter = minter_of(settings)
+        self._certificates = certificates_of(settings)
         self._channels: dict[str, Channel] = {}
         self._opened = contextlib.AsyncExitStack()
         gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
@@ -88,6 +92,7 @@ class Runtime:
             service=name,
             replicas=settings.read_hosts,
             most_lag_seconds=settings.replica_lag_seconds,
+            habits=habits_of(settings),
         )
 
     @cached_property
@@ -107,7 +112,9 @@ class Runtime:
         if service not in self._channels:
             policies = read_policies(*descriptors, EVENT_LOG)
             target = self.settings.need_target(service)
-            self._channels[service] = connect(target, service, self._minter, policies)
+            self._channels[service] = connect(
+                target, service, self._minter, policies, certificates=self._certificates
+            )
         return self._channels[service]
 
     async def serve(self, stop: Stop, *services: Service, auditor: Any) -> None:
@@ -165,7 +172,8 @@ class Runtime:
                 Pace.of(self.settings),
             ),
         )
-        async with self._ringing():
+        health = Health([], {"database": self.database.ping})
+        async with self._ringing(), probed(self.settings, health):
             tasks = [asyncio.create_task(worker.run()) for worker in workers]
             stopped = asyncio.create_task(stop.wait())
             # One that ends by itself is broken: so does the process, and is started again.

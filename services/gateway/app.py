@@ -17,12 +17,13 @@ from starlette.types import ASGIApp
 import gateway
 from common import event_log, outbox, runtime
 from common.cache import Cache
+from common.certificates import certificates_of
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
-from common.database import Database, Flush, RingDoorbell
+from common.database import Database, Flush, RingDoorbell, habits_of
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
-from common.identity import Minter, minter_of, verifier_of
+from common.identity import minter_of, verifier_of
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
@@ -91,6 +92,7 @@ def open_database(
         service=NAME,
         replicas=settings.read_hosts,
         most_lag_seconds=settings.replica_lag_seconds,
+        habits=habits_of(settings),
     )
 
 
@@ -140,11 +142,11 @@ class _Gateway:
         opened.push_async_callback(database.close)
         credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
         cache.on_flush(credentials.hear)
-        channels = _channels(settings, opened, minter_of(settings))
+        channels = _channels(settings, opened)
 
         grpc = _grpc_server(settings, channels, database, publisher)
         await grpc.start()
-        own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
+        own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
@@ -213,10 +215,10 @@ def _system_health(
     )
 
 
-def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dict[str, Channel]:
+def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
     """Channels to the other services by name."""
     channels = {
-        name: _connect(settings.need_target(name), name, minter)
+        name: _connect(settings.need_target(name), name, settings)
         for name in SERVICES
         if name != NAME
     }
@@ -225,9 +227,10 @@ def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dic
     return channels
 
 
-def _connect(target: str, service: str, minter: Minter) -> Channel:
+def _connect(target: str, service: str, settings: Settings) -> Channel:
     policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
-    return connect(target, service, minter, policies)
+    certificates = certificates_of(settings)
+    return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
 
 def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
