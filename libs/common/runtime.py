@@ -38,6 +38,7 @@ from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
 from common.subscriptions import lanes_of
+from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
@@ -201,9 +202,7 @@ class Runtime:
         try:
             yield
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await end(*running)
             await self._opened.aclose()
             await self.database.close()
             await asyncio.gather(*(channel.close() for channel in self._channels.values()))

@@ -35,6 +35,7 @@ from common.rpc_policy import read_policies
 from common.runtime import Runtime
 from common.server import Server, Service
 from common.settings import Settings
+from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
@@ -245,14 +246,7 @@ def _settlement_events(routes: Routes) -> set[str]:
 
 
 def _run_until_closed(opened: AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(loop)
-
-    async def end() -> None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    opened.push_async_callback(end)
+    opened.push_async_callback(end, asyncio.create_task(loop))
 
 
 async def _pause(stop: Stop, seconds: float) -> None:
