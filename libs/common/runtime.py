@@ -148,30 +148,10 @@ class Runtime:
         duties: Sequence[Duty] = (),
     ) -> None:
         """Listen and do jobs of the wanted queues until told to stop."""
-        # Servers do not need them.
-        from common.jobs.worker import JobWorker, Pace  # noqa: PLC0415
-        from common.worker import EventWorker  # noqa: PLC0415
-
-        lanes = [
-            lane
-            for lane in (lanes_of(listeners) if listeners else [])
-            if not options.queues or lane.name in options.queues
-        ]
-        logs = self._logs(lane.source for lane in lanes)
         redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
-        duties = [keep_partitions(self.database), *duties]
         workers = (
-            EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties),
-            JobWorker(
-                self.name,
-                self.database,
-                self.handlings,
-                options.queues or QUEUES,
-                redis,
-                self._bell,
-                Limits(options.tries, options.timeout_seconds),
-                Pace.of(self.settings),
-            ),
+            self._event_worker(options, listeners, redis, duties),
+            self._job_worker(options, redis),
         )
         health = Health([], {"database": self.database.ping})
         async with self._ringing(), probed(self.settings, health):
@@ -183,6 +163,39 @@ class Runtime:
             for worker in workers:
                 worker.stop()
             await asyncio.gather(*tasks)
+
+    def _event_worker(
+        self,
+        options: WorkerOptions,
+        listeners: ModuleType | None,
+        redis: Redis,
+        duties: Sequence[Duty],
+    ) -> Any:
+        # Servers do not need it.
+        from common.worker import EventWorker  # noqa: PLC0415
+
+        lanes = [
+            lane
+            for lane in (lanes_of(listeners) if listeners else [])
+            if not options.queues or lane.name in options.queues
+        ]
+        logs = self._logs(lane.source for lane in lanes)
+        duties = [keep_partitions(self.database), *duties]
+        return EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+
+    def _job_worker(self, options: WorkerOptions, redis: Redis) -> Any:
+        from common.jobs.worker import JobWorker, Pace  # noqa: PLC0415
+
+        return JobWorker(
+            self.name,
+            self.database,
+            self.handlings,
+            options.queues or QUEUES,
+            redis,
+            self._bell,
+            Limits(options.tries, options.timeout_seconds),
+            Pace.of(self.settings),
+        )
 
     def _closed_in_the_end(self, redis: Redis) -> Redis:
         self._opened.push_async_callback(redis.aclose)
