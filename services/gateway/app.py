@@ -180,9 +180,8 @@ class _Gateway:
         api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        loops = (cache.run(), doorbell.run(), job_bell.run(), feed.run(), bells.run())
-        for loop in (*loops, readiness.watch()):
-            _run_until_closed(opened, loop)
+        running = (one.run() for one in (cache, doorbell, job_bell, feed, bells))
+        _run_until_closed(opened, *running, readiness.watch())
         await http.start()
         return cls(http, grpc, readiness, streams)
 
@@ -289,8 +288,9 @@ def _settlement_events(routes: Routes) -> set[str]:
     return {settlement.event for settlement in settlements if settlement}
 
 
-def _run_until_closed(opened: AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
-    opened.push_async_callback(end, asyncio.create_task(loop))
+def _run_until_closed(opened: AsyncExitStack, *loops: Coroutine[Any, Any, None]) -> None:
+    for loop in loops:
+        opened.push_async_callback(end, asyncio.create_task(loop))
 
 
 async def _pause(stop: Stop, seconds: float) -> None:
