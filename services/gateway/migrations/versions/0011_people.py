@@ -4,8 +4,8 @@ from alembic import op
 
 from common.schema import protect, protect_all
 
-revision = "0005_people"
-down_revision = "0004_sessions"
+revision = "0011_people"
+down_revision = "0010_jobs"
 branch_labels = None
 depends_on = None
 
