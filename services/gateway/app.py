@@ -45,7 +45,7 @@ from erp.gateway.v1 import (
     gateway_service_pb2,
     gateway_service_pb2_grpc,
 )
-from gateway import accounts, api_tokens, tenants
+from gateway import accounts, api_tokens, operators, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
 from gateway.entrance import Entrance
@@ -57,7 +57,7 @@ from gateway.feed import Feed
 from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
-from gateway.invariants import Invariants, own_head
+from gateway.invariants import Auditor, Invariants, own_head
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -70,7 +70,13 @@ NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
-    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON}
+    {
+        api_tokens.LOOKUP,
+        accounts.LOGIN,
+        operators.SYSTEM_REASON,
+        tenants.LOOKUP,
+        event_log.SYSTEM_REASON,
+    }
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
@@ -163,7 +169,7 @@ class _Gateway:
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
-        entrance = _entrance(settings, opened, database, cache)
+        entrance = _entrance(settings, opened, database, cache, _auditors(channels))
         pages = EventPages(logs)
         more = [*entrance.services, _feed_service(pages)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
@@ -240,11 +246,15 @@ def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStream
 
 
 def _entrance(
-    settings: Settings, opened: AsyncExitStack, database: Database, cache: Cache
+    settings: Settings,
+    opened: AsyncExitStack,
+    database: Database,
+    cache: Cache,
+    auditors: Mapping[str, Auditor],
 ) -> Entrance:
     of_sessions = _redis(settings, opened, Role.SESSIONS)
     of_logins = _redis(settings, opened, Role.LOGINS)
-    return Entrance.of(settings, database, of_sessions, of_logins, cache)
+    return Entrance.of(settings, database, of_sessions, of_logins, cache, auditors)
 
 
 def _feed_service(pages: EventPages) -> Service:
@@ -263,10 +273,14 @@ def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
     return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
 
 
-def _invariants(channels: Mapping[str, Channel], database: Database) -> Invariants:
+def _auditors(channels: Mapping[str, Channel]) -> dict[str, Auditor]:
     auditor: Any = audit_pb2_grpc.AuditorStub
+    return {name: auditor(channel) for name, channel in channels.items()}
+
+
+def _invariants(channels: Mapping[str, Channel], database: Database) -> Invariants:
     event_log_of: Any = events_pb2_grpc.EventLogStub
-    auditors = {name: auditor(channel) for name, channel in channels.items()}
+    auditors = _auditors(channels)
     return Invariants(auditors, event_log_of(channels["sales"]), partial(own_head, database))
 
 
@@ -309,7 +323,7 @@ def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
 
 def _settlement_events(routes: Routes) -> set[str]:
     settlements = (route.policy.settlement for route in routes.all)
-    return {settlement.event for settlement in settlements if settlement}
+    return {settlement.event for settlement in settlements if settlement and settlement.event}
 
 
 def _run_until_closed(opened: AsyncExitStack, *loops: Coroutine[Any, Any, None]) -> None:
