@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.redis_urls import RedisUrl, Topology, parse_redis_url, with_database
 from common.settings import Settings
+from common.shared_redis import SharedRedis
 from common.variables import SettingsError
 
 __all__ = ["Role", "connect", "open_redis"]
@@ -74,7 +75,13 @@ def connect(url: str, role: Role) -> Redis:
         return _of_sentinels(parts, role)
     if parts.topology is Topology.CLUSTER:
         return _of_cluster(parts, role)
-    return Redis.from_url(url, **_options(_PATIENCE[role]))
+    client: Redis = _client_class(role).from_url(url, **_options(_PATIENCE[role]))
+    return client
+
+
+def _client_class(role: Role) -> type[Redis]:
+    """What waits for something to come blocks its connection, so it shares none."""
+    return Redis if _PATIENCE[role].answer is None else SharedRedis
 
 
 def url_of(settings: Settings, role: Role) -> str:
@@ -122,6 +129,7 @@ def _of_sentinels(url: RedisUrl, role: Role) -> Redis:
     sentinels = _Sentinels(url.servers, sentinel_kwargs=options)
     client: Redis = sentinels.master_for(
         url.master,
+        redis_class=_client_class(role),
         connection_pool_class=_MasterPool,
         db=url.database,
         username=url.username,

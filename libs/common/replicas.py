@@ -29,6 +29,7 @@ from common.connections import (
 from common.consistency import Reading
 from common.deadline import DeadlineExceeded
 from common.errors import OutcomeUnknown, Unavailable
+from common.tasks import end
 
 __all__ = ["ReplicaFailed", "Replicas"]
 
@@ -126,10 +127,7 @@ class Replica:
 
     async def close(self) -> None:
         """Close all connections."""
-        tasks = [*self._late, *([self._probe] if self._probe else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._late, *([self._probe] if self._probe else []))
         await self._engine.dispose()
 
     async def _begin(self, opening: str, position: int) -> AsyncConnection | None:
@@ -243,8 +241,7 @@ class Replicas:
     async def close(self) -> None:
         """Close all connections."""
         if self._watching:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+            await end(self._watching)
         await asyncio.gather(*(replica.close() for replica in self._replicas))
 
     async def _begin(self, opening: str, position: int) -> tuple[Replica, AsyncConnection] | None:
