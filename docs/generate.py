@@ -17,9 +17,9 @@ def _settings_lines() -> Iterator[str]:
     yield "# Settings"
     yield ""
     yield "Every process reads these once, at its start, and stops with a sentence for each that is"
-    yield "malformed, that contradicts another, or whose name begins with `KV_ERP_` and is not here."
-    yield "An empty one counts as absent. Names without `KV_ERP_` are those of the reference"
-    yield "architecture: where the system can be no other way, other values are refused."
+    yield "malformed, contradicts another, or begins with `KV_ERP_` and is not here. An empty one"
+    yield "counts as absent. Names without `KV_ERP_` are those of the reference architecture: where"
+    yield "the system can be no other way, other values are refused."
     known = variables()
     for concept in Settings.__bases__:
         yield ""

@@ -174,16 +174,21 @@ class _Gateway:
         timeout = settings.request_timeout_seconds
         limits = _limits(settings, opened)
         every = {**channels, NAME: own}
-        most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
-        streams = EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+        streams = _streams(settings, pages, bells)
         opening = {LIST_EVENTS: streams.open}
         api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
-        http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
+        app = site(api, routes, health, lambda: readiness.is_ready, settings.app_url)
+        http = _http_server(settings, app)
         running = (one.run() for one in (cache, doorbell, job_bell, feed, bells))
         _run_until_closed(opened, *running, readiness.watch())
         await http.start()
         return cls(http, grpc, readiness, streams)
+
+
+def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
+    most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
+    return EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
 
 
 def _grpc_server(
