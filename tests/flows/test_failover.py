@@ -162,6 +162,7 @@ async def is_other(stack: BackgroundStack, before: str) -> bool:
     return bool(stack.state["primary"] != before)
 
 
+@pytest.mark.long
 async def test_without_a_standby_work_goes_on_and_nobody_else_takes_over(
     pair: BackgroundStack, shop: Shop
 ) -> None:
