@@ -5,21 +5,25 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import consistency, tracing, trailers
+from common import caller, consistency, tracing, trailers
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
+from common.fair_share import Places
 from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Idempotency
 from gateway.answers import (
     Answer,
+    Headers,
     error_answer,
     internal_answer,
     json_answer,
@@ -32,7 +36,7 @@ from gateway.feed import Feed
 from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
-from gateway.metrics import HttpMetrics
+from gateway.metrics import WAITING, HttpMetrics
 from gateway.preconditions import Preconditions, etag_of, is_known
 from gateway.repeating import until_answered
 from gateway.requests import read_message
@@ -43,11 +47,33 @@ log = structlog.get_logger()
 
 # Stands for all paths that lead nowhere.
 _UNKNOWN = "unknown"
+# Calls that a process has open at the same time, and those of one tenant while there are others.
+_AT_ONCE = 128
+_AT_ONCE_BESIDE_OTHERS = 8
+# Operators of the platform take turns as one more tenant.
+_NO_TENANT = UUID(int=0)
 _HEADER_OF_TRAILER = {
     trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
     trailers.CONSISTENCY_TOKEN: b"consistency-token",
 }
 _REPLAYED = (b"idempotent-replayed", b"true")
+
+
+class Sendable(Protocol):
+    """What a request is answered with: an `Answer` in one piece, or a stream."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    async def send(
+        self, send: Send, request_id: str, rate_headers: Headers, *, with_body: bool = True
+    ) -> None:
+        """Write it out."""
+
+
+# Opens a stream for a message, a request, and who asks.
+OpenStream = Callable[[Any, HttpRequest, Callable[[], Awaitable[Client]]], Awaitable[Sendable]]
 
 
 class Credentials(Protocol):
@@ -71,6 +97,7 @@ class Api:
         limits: how often.
         feed: where the end of follow-up work is heard of.
         kept: answers that need not be asked for again.
+        streams: by the path of the rpc, what answers a client that asks for a stream.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
     """
@@ -83,6 +110,7 @@ class Api:
         limits: RequestLimits,
         feed: Feed,
         kept: KeptRecords,
+        streams: Mapping[str, OpenStream] = MappingProxyType({}),
         *,
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
@@ -99,7 +127,9 @@ class Api:
         }
         self._settlements = Settlements(feed, reads)
         self._kept = kept
+        self._streams = streams
         self._preconditions = Preconditions(routes.records, self._rpcs)
+        self._turns = Places(_AT_ONCE, _AT_ONCE_BESIDE_OTHERS, WAITING, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
@@ -108,15 +138,16 @@ class Api:
         self._room -= 1
         try:
             answer = await self._answer_or_error(request)
+            # Before it is sent: a stream may go on for days.
+            seconds = time.monotonic() - started
             with_body = request.method != "HEAD"
             await answer.send(send, request.request_id, request.rate_headers, with_body=with_body)
         finally:
             self._room += 1
-        seconds = time.monotonic() - started
         self._metrics.observe(request, answer.status, seconds)
         _record(request, answer.status, seconds)
 
-    async def _answer_or_error(self, request: HttpRequest) -> Answer:
+    async def _answer_or_error(self, request: HttpRequest) -> Sendable:
         try:
             return await self._answer(request)
         except DomainError as error:
@@ -125,7 +156,7 @@ class Api:
             log.exception("request broke", request_id=request.request_id, path=request.path)
             return internal_answer(request.path)
 
-    async def _answer(self, request: HttpRequest) -> Answer:
+    async def _answer(self, request: HttpRequest) -> Sendable:
         if self._room < 0:
             raise TooManyAtOnce
         match = self._routes.find(request.path)
@@ -164,9 +195,12 @@ class Api:
         await self._limits.take(request, client, template, route.policy.rate_cost if route else 1)
         return client
 
-    async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Answer:
+    async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Sendable:
         started = time.monotonic()
         message = await read_message(route, values, request)
+        if request.wants_stream and route.policy.path in self._streams:
+            client = partial(self._credentials.client_of, request.authorization)
+            return await self._streams[route.policy.path](message, request, client)
         settlement, seconds = route.policy.settlement, request.wait_seconds
         if route.policy.cache_seconds is not None:
             body = await self._kept.remember(route, message, self._reading(route, message, request))
@@ -225,7 +259,9 @@ class Api:
         rpc, timeout = self._rpcs[route.policy.path], self._timeout_seconds
         metadata = _metadata(route, request)
         ask = partial(rpc.with_trailers, message, metadata=metadata, timeout=timeout)
-        return await (until_answered(ask) if request.idempotency_key else ask())
+        # Whoever sends many at once waits here, where that costs nobody else a thing.
+        async with self._turns.one_for(caller.current().tenant_id or _NO_TENANT):
+            return await (until_answered(ask) if request.idempotency_key else ask())
 
 
 def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
