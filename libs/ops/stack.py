@@ -142,23 +142,8 @@ class Stack:
 
     async def _start_data(self, supervisor: Supervisor, credentials: Credentials) -> Wiring:
         """Start PostgreSQL and Valkey where the environment names no server of the operator's."""
-        postgres = EmbeddedPostgres(
-            self.directory.postgres,
-            port=self._ports.numbers["postgres"],
-            password=credentials.superuser_password,
-            log=self.directory.logs / "postgres.log",
-            settings=self._postgres_settings(),
-        )
-        valkey = EmbeddedValkey(
-            self.directory.valkey,
-            port=self._ports.numbers["redis"],
-            log=self.directory.logs / "redis.log",
-        )
-        superuser_url = postgres_url_from(self._environment)
-        if superuser_url is not None and self._backups is not None:
-            raise StackFailure("--backups is for the embedded PostgreSQL: unset DATABASE_URL.")
-        if superuser_url is not None and self._replica_names:
-            raise StackFailure("--replicas is for the embedded PostgreSQL: unset DATABASE_URL.")
+        postgres, valkey = self._embedded(credentials)
+        superuser_url = self._own_database_url()
         redis_url = redis_url_from(self._environment)
         embedded: dict[str, EmbeddedServer] = {}
         if superuser_url is None and self._failover:
@@ -181,6 +166,31 @@ class Stack:
             credentials=credentials,
             replicas=self._replica_names,
         )
+
+    def _embedded(self, credentials: Credentials) -> tuple[EmbeddedPostgres, EmbeddedValkey]:
+        postgres = EmbeddedPostgres(
+            self.directory.postgres,
+            port=self._ports.numbers["postgres"],
+            password=credentials.superuser_password,
+            log=self.directory.logs / "postgres.log",
+            settings=self._postgres_settings(),
+        )
+        valkey = EmbeddedValkey(
+            self.directory.valkey,
+            port=self._ports.numbers["redis"],
+            log=self.directory.logs / "redis.log",
+        )
+        return postgres, valkey
+
+    def _own_database_url(self) -> str | None:
+        """The operator's server, which is his to replicate and to back up."""
+        url = postgres_url_from(self._environment)
+        for option, wanted in (("replicas", self._replica_names), ("backups", self._backups)):
+            if url is not None and wanted:
+                raise StackFailure(
+                    f"--{option} is for the embedded PostgreSQL: unset DATABASE_URL."
+                )
+        return url
 
     async def _start_cluster(self, supervisor: Supervisor, credentials: Credentials) -> str:
         """Start PostgreSQL as a primary and standbys that can succeed it; its URL."""
