@@ -12,7 +12,7 @@ from erp.gateway.v1 import events_pb2 as gateway
 from erp.inventory.v1 import events_pb2 as inventory
 from sales import companies, settling
 from sales.goods import add_up
-from sales.orders import read_lines, read_parts, read_shipments
+from sales.orders import lock_orders, read_lines, read_parts, read_shipments, write_orders
 from sales.settling import News, take_note
 
 # A reservation that somebody made by hand may name an order, and still is not the order's own.
@@ -111,6 +111,16 @@ async def note_invoiced(tx: Transaction, posted: Sequence[Heard[accounting.Invoi
         if heard.message.order_id
     ]
     await take_note(tx, news)
+
+
+@listens_to(accounting.InvoicePaid, queue="high", tries=5, backoff=2)
+async def note_paid(tx: Transaction, paid: Sequence[Heard[accounting.InvoicePaid]]) -> None:
+    """Keep orders that are paid from ending by themselves; nothing that shows changes."""
+    wanted = [UUID(heard.message.order_id) for heard in paid if heard.message.order_id]
+    orders = (await lock_orders(tx, wanted)).values()
+    for order in orders:
+        order.paid = True
+    await write_orders(tx, orders)
 
 
 @listens_to(accounting.InvoiceCredited, queue="high", tries=5, backoff=2)

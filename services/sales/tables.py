@@ -1,6 +1,6 @@
 """The tables of sales."""
 
-from sqlalchemy import BigInteger, Column, DateTime, MetaData, Numeric, Text, func, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, MetaData, Numeric, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from common.schema import id_column, tenant_table, version_columns
@@ -68,6 +68,9 @@ orders = tenant_table(
     _uuid("invoice_id", optional=True),
     _words("cancel_reason", ""),
     Column("confirmed_at", DateTime(timezone=True)),
+    Column("expires_at", DateTime(timezone=True)),
+    # Whether nothing is due on its invoice any more.
+    Column("paid", Boolean, nullable=False, server_default=text("false")),
     *version_columns(),
 )
 
