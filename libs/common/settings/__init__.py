@@ -18,7 +18,10 @@ from common.variables import Address, Secret, SettingsError, Variable
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
 
 # Read by the operators' command line, which starts the services in the same environment.
-_NAMES_OF_THE_COMMAND_LINE = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT")
+_NAMES_OF_THE_COMMAND_LINE = (
+    *("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT"),
+    *("KV_ERP_OPERATOR_URL", "KV_ERP_BACKUP_STORE"),
+)
 
 
 @dataclass(frozen=True)
