@@ -68,10 +68,10 @@ orders = tenant_table(
     _uuid("invoice_id", optional=True),
     _words("cancel_reason", ""),
     Column("confirmed_at", DateTime(timezone=True)),
+    *version_columns(),
     Column("expires_at", DateTime(timezone=True)),
     # Whether nothing is due on its invoice any more.
     Column("paid", Boolean, nullable=False, server_default=text("false")),
-    *version_columns(),
 )
 
 # Ids are made in the order of the request, so they also keep the lines' order.
