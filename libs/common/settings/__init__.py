@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from common.settings.database import DatabaseSettings
 from common.settings.edge import EdgeSettings
+from common.settings.jobs import JobSettings
 from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
 from common.settings.redis import RedisSettings
@@ -31,6 +32,7 @@ class Settings(
     SessionSettings,
     MeshSettings,
     EdgeSettings,
+    JobSettings,
     MailSettings,
     ServerSettings,
 ):
@@ -115,6 +117,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "SESSION_LONGEST is less than SESSION_LIFETIME, which could then never be reached."
     if settings.identity_key and not settings.identity_trusted_keys:
         yield "KV_ERP_IDENTITY_KEY is set without KV_ERP_IDENTITY_TRUSTED_KEYS: nobody could call."
+    if settings.job_lease_seconds <= 3 * settings.job_heartbeat_seconds:
+        yield "KV_ERP_JOB_LEASE_SECONDS must be more than three heartbeats: jobs would run twice."
     yield from _contradictions_of_mail(settings)
     taken: dict[Address, str] = {}
     for field in ("grpc_bind", "http_bind", "metrics_bind"):
