@@ -87,11 +87,12 @@ class Order:
     invoice_id: UUID | None
     cancel_reason: str
     confirmed_at: datetime | None
-    expires_at: datetime | None
-    paid: bool
     version: int
     created_at: datetime
     updated_at: datetime
+    expires_at: datetime | None
+    # Whether nothing is due on its invoice any more.
+    paid: bool
     lines: list[OrderLine] = field(default_factory=list)
     shipments: list[Shipment] = field(default_factory=list)
 

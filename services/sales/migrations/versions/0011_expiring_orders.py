@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0011_expiring_orders"
-down_revision = "0002"
+down_revision = "0010_jobs"
 
 EXPIRING = """
     ALTER TABLE orders
