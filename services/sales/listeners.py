@@ -10,7 +10,8 @@ from common.subscriptions import Heard, listens_to
 from erp.accounting.v1 import events_pb2 as accounting
 from erp.gateway.v1 import events_pb2 as gateway
 from erp.inventory.v1 import events_pb2 as inventory
-from sales import companies, settling
+from erp.sales.v1 import events_pb2 as sales
+from sales import companies, notices, settling
 from sales.goods import add_up
 from sales.orders import lock_orders, read_lines, read_parts, read_shipments, write_orders
 from sales.settling import News, take_note
@@ -23,7 +24,15 @@ _BY_HAND = "direct"
 async def open_company(tx: Transaction, created: Sequence[Heard[gateway.TenantCreated]]) -> None:
     """Make room for a new company."""
     for heard in created:
-        await companies.open_company(tx, heard.message.currency_code)
+        await companies.open_company(tx, heard.message.name, heard.message.currency_code)
+
+
+@listens_to(sales.OrderConfirmed, queue="default", tries=5, backoff=2)
+async def confirm_by_mail(
+    tx: Transaction, confirmed: Sequence[Heard[sales.OrderConfirmed]]
+) -> None:
+    """Have customers written to about their orders."""
+    await notices.tell_of_confirmed(tx, confirmed)
 
 
 @listens_to(inventory.ProductChanged, queue="high", tries=5, backoff=2)
@@ -111,6 +120,7 @@ async def note_invoiced(tx: Transaction, posted: Sequence[Heard[accounting.Invoi
         if heard.message.order_id
     ]
     await take_note(tx, news)
+    await notices.tell_of_posted(tx, posted)
 
 
 @listens_to(accounting.InvoicePaid, queue="high", tries=5, backoff=2)

@@ -33,6 +33,7 @@ companies = tenant_table(
     metadata,
     Column("currency_code", Text, nullable=False),
     _created_at(),
+    _words("name", ""),
 )
 
 customers = tenant_table(
@@ -91,6 +92,17 @@ order_lines = tenant_table(
     _minor("net_minor"),
     _minor("tax_minor"),
     _minor("gross_minor"),
+)
+
+mails = tenant_table(
+    "mails",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    _uuid("subject_id", key=True),
+    _uuid("job_id"),
+    Column("state", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 shipments = tenant_table(

@@ -194,5 +194,6 @@ def test_sales_listens_to_what_it_waits_for() -> None:
             accounting.InvoicePaid,
             accounting.InvoiceCredited,
             accounting.CostOfSalesPosted,
+            events.OrderConfirmed,
         )
     }
