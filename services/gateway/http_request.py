@@ -39,6 +39,7 @@ class HttpRequest:
         "_headers",
         "_receive",
         "_scope_headers",
+        "address",
         "method",
         "path",
         "peer",
@@ -59,6 +60,8 @@ class HttpRequest:
         # Where the connection comes from.
         self.peer: str | None = client[0] if (client := scope.get("client")) else None
         self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        # Where the client is, as far as that can be believed; known once the request was counted.
+        self.address: str = "unknown"
         # Known once the request has been counted.
         self.rate_headers: Sequence[tuple[bytes, bytes]] = ()
         # Known once the request has been let in.
@@ -86,6 +89,11 @@ class HttpRequest:
     def hang_up(self) -> None:
         """Close the connection without regard to what has not been sent."""
         self._abort()
+
+    @property
+    def user_agent(self) -> bytes:
+        """The program that sent this, in its own words."""
+        return self._headers.get(b"user-agent", b"")
 
     @property
     def authorization(self) -> bytes | None:

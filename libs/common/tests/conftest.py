@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import event_log, outbox, partitions
+from common import audit_seals, event_log, outbox, partitions
+from common.audit_tables import audit_tables, audited
 from common.database import Database
 from common.kept_answers import idempotency_keys
 from common.partitions import rolling_partitions
@@ -18,6 +19,7 @@ _NOTES = """
         tenant_id uuid NOT NULL DEFAULT current_setting('erp.tenant_id')::uuid,
         id uuid NOT NULL,
         body text NOT NULL,
+        secret text,
         version bigint NOT NULL DEFAULT 1,
         updated_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, id),
@@ -43,8 +45,10 @@ def scratch(servers: TestServers) -> ServiceDatabase:
             + partitioned_events("scratch")
             + partitions.ANSWERS.roll()
             + partitions.EVENTS.roll()
+            + audit_tables("scratch")
             + _NOTES
             + protect("scratch", "notes")
+            + audited("notes", "note", hidden=("secret",))
         )
         connection.execute(tables.encode())
     return ServiceDatabase(
@@ -61,7 +65,9 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
     database = Database(
         scratch.app,
         scratch.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON}),
+        system_reasons=frozenset(
+            {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, audit_seals.SYSTEM_REASON}
+        ),
         write_events=outbox.write_events("notes"),
     )
     yield database
