@@ -8,6 +8,9 @@ import pytest
 from common import audit_seals, event_log, outbox, partitions
 from common.audit_tables import audit_tables, audited
 from common.database import Database
+from common.jobs.enqueueing import store_jobs
+from common.jobs.tables import SYSTEM_REASON as JOBS
+from common.jobs.tables import job_tables
 from common.kept_answers import idempotency_keys
 from common.partitions import rolling_partitions
 from common.schema import event_tables, number_series, partitioned_events, protect
@@ -46,6 +49,7 @@ def scratch(servers: TestServers) -> ServiceDatabase:
             + partitions.ANSWERS.roll()
             + partitions.EVENTS.roll()
             + audit_tables("scratch")
+            + job_tables("scratch")
             + _NOTES
             + protect("scratch", "notes")
             + audited("notes", "note", hidden=("secret",))
@@ -66,9 +70,15 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
         scratch.app,
         scratch.system,
         system_reasons=frozenset(
-            {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, audit_seals.SYSTEM_REASON}
+            {
+                event_log.SYSTEM_REASON,
+                partitions.SYSTEM_REASON,
+                audit_seals.SYSTEM_REASON,
+                JOBS,
+            }
         ),
         write_events=outbox.write_events("notes"),
+        write_jobs=store_jobs({}),
     )
     yield database
     await database.close()

@@ -5,7 +5,7 @@ from alembic import op
 from common.audit_tables import audit_tables, audited
 
 revision = "0030_audit_log"
-down_revision = "0004_sessions"
+down_revision = "0010_jobs"
 
 AUDITED = (
     audited("tenants", "tenant"),

@@ -5,7 +5,7 @@ from alembic import op
 from common.audit_tables import audit_tables, audited
 
 revision = "0030_audit_log"
-down_revision = "0005_transfers_counts"
+down_revision = "0010_jobs"
 
 AUDITED = (
     audited("companies", "company", "tenant_id"),
