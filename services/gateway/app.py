@@ -171,8 +171,7 @@ class _Gateway:
         cache.on_flush(credentials.hear)
 
         pages = EventPages(logs)
-        audit_logs = AuditLogs(_audit_logs(channels, database))
-        grpc = _grpc_server(settings, channels, database, publisher, pages, audit_logs)
+        grpc = _grpc_server(settings, channels, database, publisher, pages)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
@@ -199,8 +198,8 @@ def _grpc_server(
     database: Database,
     publisher: Publisher,
     pages: EventPages,
-    audit_logs: AuditLogs,
 ) -> Server:
+    audit_logs = AuditLogs(_audit_logs(channels, database))
     servicer = GatewayServicer(database, _invariants(channels, database, audit_logs))
     add_audit = audit_service_pb2_grpc.add_AuditServiceServicer_to_server
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
