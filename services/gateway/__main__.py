@@ -1,4 +1,4 @@
-"""`python -m gateway server`, `migrate`, or `seed` for the demo tenants."""
+"""`python -m gateway server`, `worker`, `migrate`, or `seed` for tenants of a local stack."""
 
 import sys
 
@@ -6,16 +6,21 @@ from common.command_line import service_command_line
 from common.process import stop_misconfigured
 from common.settings import SettingsError, load_settings
 from gateway.app import NAME, migrate, serve, work
-from gateway.seed import seed
+from gateway.seed import TENANTS, seed, tenants_for_load
 
 
 def main() -> None:
     """Run what the command line asks for."""
-    if sys.argv[1:] != ["seed"]:
-        service_command_line(NAME, serve, work, migrate)
-        return
+    match sys.argv[1:]:
+        case ["seed"]:
+            tenants = TENANTS
+        case ["seed", count] if count.isdecimal():
+            tenants = tenants_for_load(int(count))
+        case _:
+            service_command_line(NAME, serve, work, migrate)
+            return
     try:
-        seed(load_settings())
+        seed(load_settings(), tenants)
     except SettingsError as error:
         stop_misconfigured(error)
 
