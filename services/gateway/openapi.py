@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from common.listing import declared
 from gateway.answers import BUSY
 from gateway.comments import comments
 from gateway.contract import SERVICES
@@ -192,10 +193,19 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
 def _parameter(field: Any, place: str, schemas: Schemas) -> Object:
     schema = schemas.parameter(field)
     described = schema.pop("description", "")
+    if fields := _fields_of_list(field):
+        described = f"{described.strip()} Knows {', '.join(fields)}."
     parameter: Object = {"name": field.name, "in": place, "schema": schema}
     if described:
         parameter["description"] = described
     return parameter | ({"required": True} if place == "path" else {})
+
+
+def _fields_of_list(field: Any) -> list[str]:
+    """What a list's `filter` or `order_by` may name."""
+    if field.name not in ("filter", "order_by"):
+        return []
+    return list(getattr(declared(field.containing_type), field.name))
 
 
 def _responses(route: Route, schemas: Schemas) -> Object:
