@@ -41,9 +41,19 @@ class DevDirectory:
         return self.path / "postgres"
 
     @property
+    def cluster(self) -> Path:
+        """Which of the PostgreSQL servers is the primary, when there are several."""
+        return self.path / "cluster.json"
+
+    @property
     def valkey(self) -> Path:
         """The append-only file of the embedded Valkey."""
         return self.path / "valkey"
+
+    @property
+    def mail(self) -> Path:
+        """What the mailbox received, a file a mail."""
+        return self.path / "mail"
 
     def claim(self) -> None:
         """Create the directory and hold it for this process; a StackFailure if that can't be."""

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from ops.backups import BackupStore
 from ops.credentials import DATABASES, SERVICES, Credentials
 from ops.databases import prepare_databases
 from ops.dev_directory import DevDirectory
+from ops.embedded import EmbeddedServer
 from ops.environment import Wiring, port_names
 from ops.errors import StackFailure
 from ops.files import read_json, write_json
+from ops.mailbox import Mailbox
 from ops.ports import HOST, Ports, parse_port
 from ops.postgres import EmbeddedPostgres
 from ops.processes import ProcessSpec
@@ -26,6 +29,8 @@ from ops.urls import postgres_url_from, redis_url_from
 from ops.valkey import EmbeddedValkey
 
 DEFAULT_HTTP_PORT = 8080
+# So much of the newest work is in the server's own directory only.
+ARCHIVE_SECONDS = 300
 
 
 class Stack:
@@ -34,7 +39,7 @@ class Stack:
     `async with Stack(directory) as stack` in the main thread, or `start()` and `stop()`.
     `environment` (the caller's by default) configures it: KV_ERP_HTTP_PORT, DATABASE_URL or
     DB_HOST, REDIS_URL or REDIS_HOST; everything else in it is passed on to the services.
-    `replicas` of the embedded PostgreSQL answer reads.
+    `replicas` of the embedded PostgreSQL answer reads; `backups` is where its log is archived.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         replicas: int = 0,
+        backups: Path | None = None,
     ) -> None:
         self.directory = DevDirectory(directory)
         self.state: dict[str, Any] = {}
@@ -51,6 +57,7 @@ class Stack:
         self._progress = progress or quiet()
         self._ports = Ports()
         self._supervisor: Supervisor | None = None
+        self._backups = BackupStore(backups) if backups else None
         self._replica_names = [f"postgres-replica-{number + 1}" for number in range(replicas)]
 
     async def __aenter__(self) -> Self:
@@ -78,6 +85,8 @@ class Stack:
         with self._progress.step("Migrations"):
             migrations = [self._migration(name, wiring) for name in DATABASES]
             await supervisor.while_running(supervisor.complete(*migrations))
+        if wiring.has_mailbox:
+            await self._start_mailbox(supervisor)
         await self._start_services(supervisor, wiring)
         if credentials.tenants is None or "gateway" in created:
             with self._progress.step("Demo tenants"):
@@ -113,7 +122,7 @@ class Stack:
             self._ports.take_exactly("gateway.http", port, "KV_ERP_HTTP_PORT")
         else:
             self._ports.take("gateway.http", preferred=DEFAULT_HTTP_PORT)
-        for name in ("postgres", "redis", *self._replica_names, *port_names()):
+        for name in ("postgres", "redis", "mailbox", *self._replica_names, *port_names()):
             self._ports.take(name)
         write_json(self.directory.ports, self._ports.numbers)
 
@@ -124,7 +133,7 @@ class Stack:
             port=self._ports.numbers["postgres"],
             password=credentials.superuser_password,
             log=self.directory.logs / "postgres.log",
-            settings=PRIMARY_SETTINGS if self._replica_names else None,
+            settings=self._postgres_settings(),
         )
         valkey = EmbeddedValkey(
             self.directory.valkey,
@@ -132,10 +141,12 @@ class Stack:
             log=self.directory.logs / "redis.log",
         )
         superuser_url = postgres_url_from(self._environment)
+        if superuser_url is not None and self._backups is not None:
+            raise StackFailure("--backups is for the embedded PostgreSQL: unset DATABASE_URL.")
         if superuser_url is not None and self._replica_names:
             raise StackFailure("--replicas is for the embedded PostgreSQL: unset DATABASE_URL.")
         redis_url = redis_url_from(self._environment)
-        embedded: dict[str, EmbeddedPostgres | EmbeddedValkey] = {}
+        embedded: dict[str, EmbeddedServer] = {}
         if superuser_url is None:
             embedded["PostgreSQL"] = postgres
         if redis_url is None:
@@ -155,6 +166,13 @@ class Stack:
             replicas=self._replica_names,
         )
 
+    def _postgres_settings(self) -> dict[str, str]:
+        settings = dict(PRIMARY_SETTINGS) if self._replica_names else {}
+        if self._backups is not None:
+            self._backups.prepare()
+            settings |= self._backups.wal.server_settings(ARCHIVE_SECONDS)
+        return settings
+
     async def _start_replicas(self, supervisor: Supervisor, primary: EmbeddedPostgres) -> None:
         replicas = [
             EmbeddedReplica(
@@ -167,6 +185,15 @@ class Stack:
             for name in self._replica_names
         ]
         await together(*(_start_embedded(one.name, one, supervisor) for one in replicas))
+
+    async def _start_mailbox(self, supervisor: Supervisor) -> None:
+        mailbox = Mailbox(
+            self.directory.mail,
+            port=self._ports.numbers["mailbox"],
+            log=self.directory.logs / "mailbox.log",
+        )
+        with self._progress.step("Mailbox"):
+            await _start_embedded(mailbox.title, mailbox, supervisor)
 
     async def _start_services(self, supervisor: Supervisor, wiring: Wiring) -> None:
         with self._progress.step("Services"):
@@ -223,6 +250,9 @@ class Stack:
             "grpc": {name: wiring.address(f"{name}.grpc") for name in DATABASES},
             "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
             "redis": wiring.redis_url,
+            "backups": str(self._backups.directory) if self._backups else None,
+            "smtp": wiring.smtp,
+            **({"mailbox": str(self.directory.mail)} if wiring.has_mailbox else {}),
             "replicas": {name: wiring.replica_url(name) for name in wiring.replicas},
             "metrics": {
                 name.removesuffix(".metrics"): f"http://{wiring.address(name)}/metrics"
@@ -247,10 +277,8 @@ def _gateway_url(wiring: Wiring) -> str:
     return f"http://{HOST}:{wiring.ports['gateway.http']}"
 
 
-async def _start_embedded(
-    title: str, server: EmbeddedPostgres | EmbeddedValkey, supervisor: Supervisor
-) -> None:
-    """Start one of the two servers of data and wait until it answers."""
+async def _start_embedded(title: str, server: EmbeddedServer, supervisor: Supervisor) -> None:
+    """Start one server of the stack's own and wait until it answers."""
     await asyncio.to_thread(server.prepare)
     await supervisor.start(server.process())
     ready = wait_until(lambda: asyncio.to_thread(server.is_ready), title)

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from common.settings.database import DatabaseSettings
 from common.settings.edge import EdgeSettings
+from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
 from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
@@ -17,12 +18,21 @@ from common.variables import Address, Secret, SettingsError, Variable
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
 
 # Read by the operators' command line, which starts the services in the same environment.
-_NAMES_OF_THE_COMMAND_LINE = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT")
+_NAMES_OF_THE_COMMAND_LINE = (
+    *("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT"),
+    *("KV_ERP_OPERATOR_URL", "KV_ERP_BACKUP_STORE"),
+)
 
 
 @dataclass(frozen=True)
 class Settings(
-    DatabaseSettings, RedisSettings, SessionSettings, MeshSettings, EdgeSettings, ServerSettings
+    DatabaseSettings,
+    RedisSettings,
+    SessionSettings,
+    MeshSettings,
+    EdgeSettings,
+    MailSettings,
+    ServerSettings,
 ):
     """What the environment says. An empty variable counts as absent."""
 
@@ -105,6 +115,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "SESSION_LONGEST is less than SESSION_LIFETIME, which could then never be reached."
     if settings.identity_key and not settings.identity_trusted_keys:
         yield "KV_ERP_IDENTITY_KEY is set without KV_ERP_IDENTITY_TRUSTED_KEYS: nobody could call."
+    yield from _contradictions_of_mail(settings)
     taken: dict[Address, str] = {}
     for field in ("grpc_bind", "http_bind", "metrics_bind"):
         address: Address | None = getattr(settings, field)
@@ -113,6 +124,15 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             if address in taken:
                 yield f"{name} and {taken[address]} are both {address}."
             taken[address] = name
+
+
+def _contradictions_of_mail(settings: Settings) -> Iterator[str]:
+    if settings.mail_host and not settings.mail_from_address:
+        yield "MAIL_HOST is set without MAIL_FROM_ADDRESS: nobody would know whom mail is from."
+    if bool(settings.mail_username) != bool(settings.mail_password):
+        yield "MAIL_USERNAME and MAIL_PASSWORD go together: set both or neither."
+    if settings.mail_password and settings.mail_encryption == "none":
+        yield "MAIL_ENCRYPTION is none, so MAIL_PASSWORD would travel in the clear."
 
 
 def _not_set(field: str) -> SettingsError:
