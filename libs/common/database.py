@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, consistency, deadline, held_locks
+from common import caller, consistency, deadline, held_locks, rehearsal
 from common.connections import (
     TooBusy,
     command,
@@ -20,6 +20,7 @@ from common.connections import (
     commit_with_position,
     connected,
     open_engine,
+    take_back,
 )
 from common.errors import DomainError, Unauthenticated
 from common.fair_share import Places
@@ -102,6 +103,8 @@ class Database:
     async def tenant_transaction(self) -> AsyncIterator[Transaction]:
         """A transaction for the caller's tenant: commits when left, rolls back on an exception.
 
+        When the command is only rehearsed, it rolls back in any case.
+
         Raises:
             Unauthenticated: there is no caller, or the caller stands for no tenant.
             Unavailable: the database cannot be reached; nothing was done.
@@ -118,6 +121,11 @@ class Database:
             ):
                 transaction = Transaction(connection, tenant_id, outdated=outdated)
                 yield transaction
+                if (rehearsed := rehearsal.current()) is not None:
+                    await take_back(connection)
+                    rehearsed.events.extend(transaction.pending_events)
+                    outdated.clear()
+                    return
                 if transaction.pending_events and self._write_events:
                     events = await self._write_events(transaction)
                 await self._commit(connection)
@@ -172,7 +180,7 @@ class Database:
         log.debug("system transaction", reason=reason)
         async with connected(self._system_engine, f"BEGIN; {_limits()}") as connection:
             yield connection
-            await commit(connection)
+            await (take_back if rehearsal.current() else commit)(connection)
 
     async def run(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """Run `work` in a tenant transaction, again from the start when others got in its way.

@@ -12,7 +12,7 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import consistency, tracing, trailers
+from common import consistency, rehearsal, tracing, trailers
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
@@ -47,6 +47,7 @@ _HEADER_OF_TRAILER = {
     trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
     trailers.CONSISTENCY_TOKEN: b"consistency-token",
 }
+_VALIDATED = (b"validate-only", b"true")
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
@@ -174,6 +175,12 @@ class Api:
         guarded = await self._preconditions.guard(route, message, request.if_match)
         with guarded:
             answer, headers = await self._call(route, message, request)
+        if request.validate_only:
+            # What it describes is nowhere, so it has no ETag and nothing follows from it.
+            headers.append(_VALIDATED)
+            if route.success == HTTPStatus.NO_CONTENT:
+                return Answer(HTTPStatus.NO_CONTENT, headers)
+            return json_answer(route.success, route.write(answer), headers)
         if settlement is None or seconds is None:
             return self._success(route, answer, headers, request)
         if self._settlements.can_follow(settlement):
@@ -225,7 +232,8 @@ class Api:
         rpc, timeout = self._rpcs[route.policy.path], self._timeout_seconds
         metadata = _metadata(route, request)
         ask = partial(rpc.with_trailers, message, metadata=metadata, timeout=timeout)
-        return await (until_answered(ask) if request.idempotency_key else ask())
+        may_repeat = request.idempotency_key or request.validate_only
+        return await (until_answered(ask) if may_repeat else ask())
 
 
 def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
@@ -236,7 +244,9 @@ def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
     if reads and route.policy.cache_seconds is None:
         # An empty one says: any replica will do. Who sends none is answered by the primary.
         pairs.append((trailers.CONSISTENCY_TOKEN, token))
-    if key := request.idempotency_key:
+    if request.validate_only:
+        pairs.append((rehearsal.VALIDATE_ONLY, "true"))
+    elif key := request.idempotency_key:
         pairs.append((IDEMPOTENCY_KEY, key))
     return pairs
 

@@ -34,6 +34,11 @@ _HEADERS = {
         "Send it with later requests: what they read is not older than this write.",
         "string",
     ),
+    "Validated": (
+        "Validate-Only",
+        "`true`: nothing was done, this is what would have been answered.",
+        "string",
+    ),
     "Replayed": (
         "Idempotent-Replayed",
         "`true`: the request came before, and this was its answer.",
@@ -179,6 +184,7 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
     found = [_parameter(fields[name], "path", schemas) for name in route.parameters]
     if route.verb != "GET":
         found.append({"$ref": "#/components/parameters/IdempotencyKey"})
+        found.append({"$ref": "#/components/parameters/ValidateOnly"})
     if not route.takes_body:
         found += [
             _parameter(field, "query", schemas)
@@ -211,7 +217,7 @@ def _fields_of_list(field: Any) -> list[str]:
 def _responses(route: Route, schemas: Schemas) -> Object:
     headers = _ON_EVERY_ANSWER
     if route.verb != "GET":
-        headers = headers | _shown("ConsistencyToken", "Replayed")
+        headers = headers | _shown("ConsistencyToken", "Replayed", "Validated")
     done: Object = {"description": HTTPStatus(route.success).phrase, "headers": headers}
     if route.success != HTTPStatus.NO_CONTENT:
         schema = schemas.answer(route.method.output_type)
@@ -241,6 +247,13 @@ def _components(schemas: Schemas) -> Object:
                 "in": "header",
                 "description": "The caller's own name for this request, which has effect once.",
                 "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            },
+            "ValidateOnly": {
+                "name": "validate_only",
+                "in": "query",
+                "description": "`true`: all checks and the answer it would give, marked by "
+                "`Validate-Only: true`, without any effect.",
+                "schema": {"type": "boolean"},
             },
             "Prefer": {
                 "name": "Prefer",

@@ -93,6 +93,8 @@ class Order:
     updated_at: datetime
     lines: list[OrderLine] = field(default_factory=list)
     shipments: list[Shipment] = field(default_factory=list)
+    # What other services would do, when its confirmation is only rehearsed.
+    plan: pb.OrderPlan | None = None
 
     @property
     def settled(self) -> bool:
@@ -156,6 +158,7 @@ class Order:
             create_time=timestamp(self.created_at),
             update_time=timestamp(self.updated_at),
             confirm_time=timestamp(self.confirmed_at),
+            plan=self.plan,
         )
 
 
