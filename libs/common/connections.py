@@ -10,11 +10,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unavailable
 
 __all__ = [
+    "USUAL",
+    "Habits",
     "TooBusy",
     "begin",
     "command",
@@ -45,22 +48,50 @@ class TooBusy(DomainError):
     retry_after_seconds = 0.2
 
 
-def open_engine(url: str | URL, pool_size: int, *, pool_seconds: float = 5) -> AsyncEngine:
+@dataclass(frozen=True)
+class Habits:
+    """How connections are kept.
+
+    Attributes:
+        connect_seconds: how long one may take to open.
+        kept: whether they wait for the next transaction, or are each opened for one.
+        prepared: whether the database remembers what comes often. psycopg asks for that by itself.
+    """
+
+    connect_seconds: int = 3
+    kept: bool = True
+    prepared: bool = True
+
+
+USUAL = Habits()
+
+
+def open_engine(
+    url: str | URL, pool_size: int, *, pool_seconds: float = 5, habits: Habits = USUAL
+) -> AsyncEngine:
     """A pool of connections in which BEGIN and COMMIT are ours.
 
     Args:
         url: where to connect.
         pool_size: most connections.
         pool_seconds: how long to wait for a free one.
+        habits: how they are kept.
     """
+    arguments: dict[str, Any] = {
+        "connect_timeout": habits.connect_seconds,
+        "application_name": "kv-erp",
+    }
+    if not habits.prepared:
+        arguments["prepare_threshold"] = None
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if habits.kept:
+        pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_seconds}
     # AUTOCOMMIT: so that BEGIN travels together with the tenant and the time limits.
     return create_async_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=pool_seconds,
-        connect_args={"connect_timeout": 3, "application_name": "kv-erp"},
+        connect_args=arguments,
+        **pool,
     )
 
 

@@ -18,6 +18,7 @@ from common.duties import Duty
 from common.errors import DomainError
 from common.locks import Locks, LockTimeout
 from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
+from common.tasks import end
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse
 
 CHANNELS = "events:*"
@@ -96,9 +97,7 @@ class EventWorker:
         try:
             await self._stopping.wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def stop(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,15 @@ from starlette.types import ASGIApp
 import gateway
 from common import event_log, outbox, runtime
 from common.cache import Cache
+from common.certificates import certificates_of
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
-from common.database import Database, Flush, RingDoorbell
+from common.database import Database, Flush, RingDoorbell, habits_of
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
-from common.identity import Minter, minter_of, verifier_of
+from common.health import Health
+from common.identity import minter_of, verifier_of
+from common.probed_port import probed
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
@@ -29,13 +32,24 @@ from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Server, Service
 from common.settings import Settings
+from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
-from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
+from erp.events.v1.events_pb2 import Event
+from erp.gateway.v1 import (
+    event_service_pb2,
+    event_service_pb2_grpc,
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+)
 from gateway import api_tokens, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
 from gateway.credentials import ApiTokenCredentials
+from gateway.event_bells import Bells
+from gateway.event_pages import EventPages
+from gateway.event_servicer import EventServicer
+from gateway.event_stream import EventStreams
 from gateway.feed import Feed
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
@@ -52,6 +66,8 @@ NAME = "gateway"
 SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
+_FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
+LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
 log = structlog.get_logger()
@@ -72,6 +88,7 @@ def open_database(
         service=NAME,
         replicas=settings.read_hosts,
         most_lag_seconds=settings.replica_lag_seconds,
+        habits=habits_of(settings),
     )
 
 
@@ -88,6 +105,8 @@ async def serve(settings: Settings, stop: Stop) -> None:
         gateway.readiness.drain()
         async with _hastened_by(stop, gateway.http):
             await _pause(stop, settings.drain_wait_seconds)
+            # After the pause: whoever comes back at once is to find another process.
+            gateway.streams.end()
             # REST first: its requests may still need what is served over gRPC here.
             await gateway.http.stop()
         await gateway.grpc.drain(stop)
@@ -96,7 +115,8 @@ async def serve(settings: Settings, stop: Stop) -> None:
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """The gateway listens to no events and has no jobs yet: its worker waits to be stopped."""
     log.info("nothing to work on", queues=options.queues, metrics=str(settings.metrics_bind))
-    await stop.wait()
+    async with probed(settings, Health([], {})):
+        await stop.wait()
 
 
 @dataclass(frozen=True)
@@ -106,39 +126,48 @@ class _Gateway:
     http: HttpServer
     grpc: Server
     readiness: Readiness
+    streams: EventStreams
 
     @classmethod
     async def open(cls, settings: Settings, opened: AsyncExitStack) -> "_Gateway":
         """Start everything; what `opened` holds afterwards ends in reverse order."""
         publishing = _redis(settings, opened, Role.EVENTS)
         routes = Routes(all_services())
-        feed = Feed(_settlement_events(routes), _redis(settings, opened, Role.QUEUE))
         cache = Cache(_redis(settings, opened, Role.CACHE), settings.cache_prefix)
         kept = KeptRecords(cache, routes.all)
-        publisher = Publisher(publishing, feed, kept.hear)
+        channels = _channels(settings, opened)
+        logs = _event_logs(channels)
+        bells = Bells(logs, lambda: feed.connected)
+        listening = _redis(settings, opened, Role.QUEUE)
+        feed = Feed(_settlement_events(routes), listening, bells.hear)
+        publisher = Publisher(publishing, feed, _told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         database = open_database(settings, doorbell.ring, cache.flush_of)
+        logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
         credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
         cache.on_flush(credentials.hear)
-        channels = _channels(settings, opened, minter_of(settings))
 
-        grpc = _grpc_server(settings, channels, database, publisher)
+        pages = EventPages(logs)
+        grpc = _grpc_server(settings, channels, database, publisher, pages)
         await grpc.start()
-        own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
+        own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
         timeout = settings.request_timeout_seconds
         limits = _limits(settings, opened)
         every = {**channels, NAME: own}
-        api = Api(routes, every, credentials, limits, feed, kept, timeout_seconds=timeout)
+        most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
+        streams = EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+        opening = {LIST_EVENTS: streams.open}
+        api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        for loop in (cache.run(), doorbell.run(), feed.run(), readiness.watch()):
+        for loop in (cache.run(), doorbell.run(), feed.run(), bells.run(), readiness.watch()):
             _run_until_closed(opened, loop)
         await http.start()
-        return cls(http, grpc, readiness)
+        return cls(http, grpc, readiness, streams)
 
 
 def _grpc_server(
@@ -146,6 +175,7 @@ def _grpc_server(
     channels: Mapping[str, Channel],
     database: Database,
     publisher: Publisher,
+    pages: EventPages,
 ) -> Server:
     servicer = GatewayServicer(database, _invariants(channels, database))
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -153,6 +183,9 @@ def _grpc_server(
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
     services = [
         Service(_OWN["GatewayService"], add_gateway, servicer),
+        Service(
+            _FEED, event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(pages)
+        ),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
     ]
@@ -161,6 +194,22 @@ def _grpc_server(
     verifier = verifier_of(settings, NAME)
     checks = {"database": database.ping}
     return Server(NAME, settings, services, verifier, checks, Repetitions(database))
+
+
+def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
+    """The events of the other services."""
+    stub: Any = events_pb2_grpc.EventLogStub
+    return {name: stub(channel) for name, channel in channels.items()}
+
+
+def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:
+    """Who is told of published events before they are on Redis."""
+
+    async def hear(events: Sequence[Event]) -> None:
+        bells.published(events)
+        await kept.hear(events)
+
+    return hear
 
 
 def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:
@@ -194,10 +243,10 @@ def _system_health(
     )
 
 
-def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dict[str, Channel]:
+def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
     """Channels to the other services by name."""
     channels = {
-        name: _connect(settings.need_target(name), name, minter)
+        name: _connect(settings.need_target(name), name, settings)
         for name in SERVICES
         if name != NAME
     }
@@ -206,9 +255,10 @@ def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dic
     return channels
 
 
-def _connect(target: str, service: str, minter: Minter) -> Channel:
+def _connect(target: str, service: str, settings: Settings) -> Channel:
     policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
-    return connect(target, service, minter, policies)
+    certificates = certificates_of(settings)
+    return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
 
 def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
@@ -223,14 +273,7 @@ def _settlement_events(routes: Routes) -> set[str]:
 
 
 def _run_until_closed(opened: AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(loop)
-
-    async def end() -> None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    opened.push_async_callback(end)
+    opened.push_async_callback(end, asyncio.create_task(loop))
 
 
 async def _pause(stop: Stop, seconds: float) -> None:
