@@ -201,13 +201,7 @@ class Api:
         guarded = await self._preconditions.guard(route, message, request.if_match)
         with guarded:
             answer, headers = await self._call(route, message, request)
-        if request.validate_only:
-            # What it describes is nowhere, so it has no ETag and nothing follows from it.
-            headers.append(_VALIDATED)
-            if route.success == HTTPStatus.NO_CONTENT:
-                return Answer(HTTPStatus.NO_CONTENT, headers)
-            return json_answer(route.success, route.write(answer), headers)
-        if settlement is None or seconds is None:
+        if settlement is None or seconds is None or request.validate_only:
             return self._success(route, answer, headers, request)
         if self._settlements.can_follow(settlement):
             again = _REPLAYED in headers
@@ -224,9 +218,12 @@ class Api:
         headers: list[tuple[bytes, bytes]],
         request: HttpRequest,
     ) -> Answer:
+        if request.validate_only:
+            headers.append(_VALIDATED)
         if route.success == HTTPStatus.NO_CONTENT:
             return Answer(HTTPStatus.NO_CONTENT, headers)
-        if route.record not in self._routes.records:
+        # A state that was only tried is nowhere, so it has no ETag.
+        if route.record not in self._routes.records or request.validate_only:
             return json_answer(route.success, route.write(answer), headers)
         return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
 
