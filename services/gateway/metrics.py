@@ -1,9 +1,10 @@
 """What Prometheus is told about the requests from outside."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from gateway.http_request import HttpRequest
 
+WAITING = Gauge("http_requests_waiting", "Requests that wait for their turn.")
 _REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])
 _DURATION = Histogram(
     "http_request_duration_seconds",
