@@ -84,7 +84,18 @@ def others(opened: Runtime) -> OtherServices:
         with _on_own_account():
             return await inventory.ReleaseHold(wire.ReleaseHoldRequest(id=str(reservation_id)))
 
-    async def reservation(order: wire.PlanReservationRequest) -> Reservation:
+    lookups = Lookups(opened.cache, resolve, billing)
+    return OtherServices(
+        lookups.resolve_goods,
+        lookups.get_billing,
+        hold,
+        release,
+        partial(plan_order, _planners(inventory, accounting)),
+    )
+
+
+def _planners(inventory: Any, accounting: Any) -> Planners:
+    async def reservation(order: inventory_service_pb2.PlanReservationRequest) -> Reservation:
         with _on_own_account():
             planned: Reservation = await inventory.PlanReservation(order)
         return planned
@@ -98,14 +109,7 @@ def others(opened: Runtime) -> OtherServices:
             )
         return planned
 
-    lookups = Lookups(opened.cache, resolve, billing)
-    return OtherServices(
-        lookups.resolve_goods,
-        lookups.get_billing,
-        hold,
-        release,
-        partial(plan_order, Planners(reservation, invoice)),
-    )
+    return Planners(reservation, invoice)
 
 
 @contextmanager
