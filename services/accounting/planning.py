@@ -8,15 +8,17 @@ from accounting.journal import get_entry
 from common.database import Transaction
 from common.subscriptions import Heard
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
+from erp.events.v1.events_pb2 import Event
 from erp.sales.v1.events_pb2 import OrderConfirmed
 
 
-async def plan_invoice(tx: Transaction, order: OrderConfirmed) -> service_pb.PlanInvoiceResponse:
-    """The invoice and the entry that an order would get if it were confirmed now.
+async def plan_invoice(tx: Transaction, event: Event) -> service_pb.PlanInvoiceResponse:
+    """The invoice and entry that an order would get if this were heard of its confirmation now.
 
     Raises:
         DomainError: it cannot be invoiced.
     """
+    order = OrderConfirmed.FromString(event.data)
     await raise_invoices(tx, [Heard(order, "", 0)])
     raised = (await find_of_orders(tx, [UUID(order.order_id)]))[UUID(order.order_id)]
     invoice = await get_invoice(tx, raised.id)

@@ -59,7 +59,7 @@ class AccountingServicer(rpc.AccountingServiceServicer):
         self, request: service_pb.PlanInvoiceRequest, context: object
     ) -> service_pb.PlanInvoiceResponse:
         with rehearsing():
-            return await self._database.run(lambda tx: planning.plan_invoice(tx, request.order))
+            return await self._database.run(lambda tx: planning.plan_invoice(tx, request.event))
 
     async def CreateAccount(
         self, request: service_pb.CreateAccountRequest, context: object

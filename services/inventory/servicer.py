@@ -286,7 +286,7 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         """Tells what would become of an order's goods."""
         with rehearsing():
             planned = await self._database.run(
-                lambda tx: planning.plan_reservation(tx, request.order)
+                lambda tx: planning.plan_reservation(tx, request.event)
             )
         return planned.to_wire()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from common import caller
 from erp.accounting.v1 import accounting_service_pb2 as accounting
+from erp.events.v1.events_pb2 import Event
 from erp.inventory.v1 import inventory_pb2
 from erp.inventory.v1 import inventory_service_pb2 as inventory
 from erp.sales.v1 import sales_pb2 as pb
@@ -31,9 +32,10 @@ async def plan_order(planners: Planners, order: OrderConfirmed) -> pb.OrderPlan:
         DomainError: one of them could not do its part.
     """
     me = caller.current()
+    event = Event(type=order.DESCRIPTOR.full_name, data=order.SerializeToString())
     reservation, billed = await asyncio.gather(
-        planners.reservation(inventory.PlanReservationRequest(order=order)),
-        planners.invoice(accounting.PlanInvoiceRequest(order=order)),
+        planners.reservation(inventory.PlanReservationRequest(event=event)),
+        planners.invoice(accounting.PlanInvoiceRequest(event=event)),
     )
     plan = pb.OrderPlan()
     if me.may(READS_STOCK):
