@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,6 +51,10 @@ LONGEST_TRANSACTION_SECONDS = 30.0
 _ATTEMPTS = 5
 
 Result = TypeVar("Result")
+
+_PAST_TENANTS = Counter(
+    "kv_erp_system_transactions_total", "Transactions over all tenants.", ["service", "reason"]
+)
 
 log = structlog.get_logger()
 
@@ -220,7 +225,8 @@ class Database:
         """
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
-        log.debug("system transaction", reason=reason)
+        _PAST_TENANTS.labels(self._service, reason).inc()
+        log.info("system transaction", reason=reason)
         begin = f"BEGIN; {origin.opening()}; {_limits()}"
         with interruption.holding():
             async with connected(self._system_engine, begin) as connection:
