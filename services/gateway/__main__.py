@@ -1,26 +1,30 @@
-"""`python -m gateway server`, `worker`, `migrate`, or `seed` for tenants of a local stack."""
+"""`python -m gateway server`, `worker`, `migrate`, `seed` for tenants, `operator` for a token."""
 
 import sys
+from functools import partial
 
 from common.command_line import service_command_line
 from common.process import stop_misconfigured
 from common.settings import SettingsError, load_settings
 from gateway.app import NAME, migrate, serve, work
-from gateway.seed import TENANTS, seed, tenants_for_load
+from gateway.first_operator import make_operator
+from gateway.seed import seed, tenants_for_load
 
 
 def main() -> None:
     """Run what the command line asks for."""
     match sys.argv[1:]:
         case ["seed"]:
-            tenants = TENANTS
+            command = seed
         case ["seed", count] if count.isdecimal():
-            tenants = tenants_for_load(int(count))
+            command = partial(seed, tenants=tenants_for_load(int(count)))
+        case ["operator"]:
+            command = make_operator
         case _:
             service_command_line(NAME, serve, work, migrate)
             return
     try:
-        seed(load_settings(), tenants)
+        command(load_settings())
     except SettingsError as error:
         stop_misconfigured(error)
 
