@@ -1,11 +1,12 @@
 """`python -m gateway server`, `worker`, `migrate`, `seed` for tenants, `operator` for a token."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 
 from common.command_line import service_command_line
 from common.process import stop_misconfigured
-from common.settings import SettingsError, load_settings
+from common.settings import Settings, SettingsError, load_settings
 from gateway.app import NAME, migrate, serve, work
 from gateway.first_operator import make_operator
 from gateway.seed import seed, tenants_for_load
@@ -13,6 +14,7 @@ from gateway.seed import seed, tenants_for_load
 
 def main() -> None:
     """Run what the command line asks for."""
+    command: Callable[[Settings], None]
     match sys.argv[1:]:
         case ["seed"]:
             command = seed

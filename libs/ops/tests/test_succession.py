@@ -26,6 +26,8 @@ class Pair:
         self.standby = EmbeddedReplica(self.old, folder / "standby")
         self.standby.start()
         run(self.old, "CREATE TABLE entries (text text)")
+        exists = "SELECT to_regclass('entries') IS NOT NULL"
+        until_blocking(lambda: run(self.standby, exists) == [(True,)])
 
     def stop(self) -> None:
         self.standby.stop()
@@ -85,7 +87,7 @@ def test_a_dead_primary_comes_back_as_a_standby_without_what_nobody_else_has(pai
     pair.old.stop()
     for process in (*children_of(pair.standby.pid), pair.standby.pid):
         os.kill(process, signal.SIGCONT)
-    until_blocking(lambda: pair.standby.is_ready())
+    until_blocking(pair.standby.is_ready)
 
     promote(pair.standby.superuser_url, pair.old.superuser_url, fence=False)
     write(pair.standby, "after")
