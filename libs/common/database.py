@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,6 +44,10 @@ __all__ = [
 # (event_log.Heads).
 LONGEST_TRANSACTION_SECONDS = 30.0
 _ATTEMPTS = 5
+_RETRIES = Counter(
+    "kv_erp_database_retries_total",
+    "Transactions that were run again because others got in their way.",
+)
 
 Result = TypeVar("Result")
 
@@ -92,7 +97,7 @@ class Database:
         self._replicas = Replicas(
             url, replicas, self._value, pool_size=pool_size, most_lag_seconds=most_lag_seconds
         )
-        self._system_engine = open_engine(system_url, 2) if system_url else None
+        self._system_engine = open_engine(system_url, 2, name="system") if system_url else None
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
@@ -189,6 +194,7 @@ class Database:
             except TooBusy:
                 if attempt == _ATTEMPTS:
                     raise
+                _RETRIES.inc()
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (jitter, not a secret)
         raise AssertionError("unreachable")
 

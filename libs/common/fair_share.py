@@ -1,6 +1,7 @@
 """One tenant's share of a process, so that the others always find room in it."""
 
 import asyncio
+import time
 from collections import Counter as Count
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from common import deadline
 from common.caller import Caller
@@ -22,9 +23,14 @@ _LONGEST_WAIT_SECONDS = 5.0
 _KEPT_FREE = 2
 
 _REFUSED = Counter(
-    "tenant_calls_refused_total", "Calls over a tenant's share of a process.", ["service"]
+    "kv_erp_tenant_calls_refused_total", "Calls over a tenant's share of a process.", ["service"]
 )
-_WAITING = Gauge("database_waiting", "Transactions that wait for a connection.")
+_WAITING = Gauge("kv_erp_database_waiting", "Transactions that wait for their turn.")
+_WAITED = Histogram(
+    "kv_erp_database_turn_wait_seconds",
+    "How long transactions waited for their turn, those that had to wait.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 
 
 @dataclass(eq=False)
@@ -113,6 +119,7 @@ class Places:
         place = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant, deque()).append(place)
         _WAITING.inc()
+        asked = time.monotonic()
         try:
             async with asyncio.timeout(
                 min(deadline.remaining(_LONGEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
@@ -126,6 +133,7 @@ class Places:
             raise
         finally:
             _WAITING.dec()
+            _WAITED.observe(time.monotonic() - asked)
 
     def _give(self, tenant: UUID) -> None:
         self._free -= 1

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import uvloop
 
-from common import logging, metrics
+from common import logging, loop_lag, metrics
 from common.rpc_policy import PolicyError
 from common.settings import Address, Settings, SettingsError
 
@@ -53,7 +53,7 @@ def run(
         name: the process in the logs, such as "sales-worker".
     """
     logging.configure(settings, name)
-    metrics.expose(settings.metrics_bind)
+    metrics.expose(settings.metrics_bind, name)
     # What is loaded by now stays, and requests leave little in cycles: the collector need not look
     # at everything every 700 objects.
     gc.freeze()
@@ -76,7 +76,11 @@ async def _until_stopped(
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.request)
-    await main(settings, stop)
+    watching = asyncio.create_task(loop_lag.watch())
+    try:
+        await main(settings, stop)
+    finally:
+        watching.cancel()
 
 
 def run_copies(command: list[str], settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
-from common import event_log, outbox, partitions
+from common import event_log, figures, outbox, partitions
 from common.cache import Cache
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
@@ -19,8 +19,10 @@ from common.database import Database
 from common.doorbell import Doorbell
 from common.duties import Duty
 from common.event_log import EventLogServicer
+from common.figures import OF_EVERY_DATABASE, Figure
 from common.identity import minter_of, verifier_of
 from common.locks import Locks
+from common.numbers import DOCUMENTS
 from common.partitions import keep_partitions
 from common.process import Stop
 from common.redis_clients import Role, open_redis
@@ -35,6 +37,7 @@ from erp.events.v1.events_pb2 import Event, PublishRequest
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
+_SYSTEM_REASONS = {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, figures.SYSTEM_REASON}
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
 
@@ -62,7 +65,7 @@ class Runtime:
         self.database = Database(
             settings.need_secret("database_url"),
             settings.need_secret("system_database_url"),
-            system_reasons=system_reasons | {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON},
+            system_reasons=system_reasons | _SYSTEM_REASONS,
             write_events=outbox.write_events(name),
             ring=self._doorbell.ring,
             flush=self.cache.flush_of,
@@ -120,8 +123,17 @@ class Runtime:
         options: WorkerOptions,
         listeners: ModuleType,
         duties: Sequence[Duty] = (),
+        business: Sequence[Figure] = (),
     ) -> None:
-        """Apply what the listeners of the wanted queues listen to until told to stop."""
+        """Apply what the listeners of the wanted queues listen to until told to stop.
+
+        Args:
+            stop: tells when.
+            options: which queues.
+            listeners: the module of the listeners.
+            duties: recurring work.
+            business: what Prometheus is told of the service's own tables.
+        """
         # Servers do not need it.
         from common.worker import EventWorker  # noqa: PLC0415
 
@@ -134,7 +146,8 @@ class Runtime:
         redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
         duties = [keep_partitions(self.database), *duties]
         worker = EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
-        async with self._ringing():
+        shown = figures.show(self.name, self.database, [*OF_EVERY_DATABASE, DOCUMENTS, *business])
+        async with self._ringing(shown):
             task = asyncio.create_task(worker.run())
             await stop.wait()
             worker.stop()
@@ -151,9 +164,10 @@ class Runtime:
         }
 
     @contextlib.asynccontextmanager
-    async def _ringing(self) -> Any:
+    async def _ringing(self, *besides: Coroutine[Any, Any, None]) -> Any:
         """Ring the doorbell and mind the cache while what is inside goes on; then close all."""
-        running = [asyncio.create_task(loop) for loop in (self._doorbell.run(), self.cache.run())]
+        loops = (self._doorbell.run(), self.cache.run(), *besides)
+        running = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:

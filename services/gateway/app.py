@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import gateway
-from common import event_log, outbox, runtime
+from common import event_log, figures, outbox, runtime
 from common.cache import Cache
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
@@ -32,14 +32,16 @@ from common.settings import Settings
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
-from gateway import api_tokens, tenants
+from gateway import api_tokens, invariants_watch, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
 from gateway.credentials import ApiTokenCredentials
 from gateway.feed import Feed
+from gateway.figures import FIGURES
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
+from gateway.invariants_watch import InvariantsWatch, all_tenants
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -49,7 +51,15 @@ from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
 
 NAME = "gateway"
-SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
+SYSTEM_REASONS = frozenset(
+    {
+        api_tokens.LOOKUP,
+        tenants.LOOKUP,
+        event_log.SYSTEM_REASON,
+        figures.SYSTEM_REASON,
+        invariants_watch.SYSTEM_REASON,
+    }
+)
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
@@ -123,7 +133,8 @@ class _Gateway:
         cache.on_flush(credentials.hear)
         channels = _channels(settings, opened, minter_of(settings))
 
-        grpc = _grpc_server(settings, channels, database, publisher)
+        invariants = _invariants(channels, database)
+        grpc = _grpc_server(settings, database, publisher, invariants)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
         opened.push_async_callback(own.close)
@@ -137,17 +148,26 @@ class _Gateway:
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
         for loop in (cache.run(), doorbell.run(), feed.run(), readiness.watch()):
             _run_until_closed(opened, loop)
+        for loop in _watches(settings, database, health, invariants):
+            _run_until_closed(opened, loop)
         await http.start()
         return cls(http, grpc, readiness)
 
 
+def _watches(
+    settings: Settings, database: Database, health: SystemHealth, invariants: Invariants
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """What tells Prometheus how the system is."""
+    tenants = partial(all_tenants, database)
+    yield health.watch()
+    yield figures.show(NAME, database, FIGURES)
+    yield InvariantsWatch(invariants.check, tenants, settings.invariants_seconds).run()
+
+
 def _grpc_server(
-    settings: Settings,
-    channels: Mapping[str, Channel],
-    database: Database,
-    publisher: Publisher,
+    settings: Settings, database: Database, publisher: Publisher, invariants: Invariants
 ) -> Server:
-    servicer = GatewayServicer(database, _invariants(channels, database))
+    servicer = GatewayServicer(database, invariants)
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
     add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
     add_log = events_pb2_grpc.add_EventLogServicer_to_server

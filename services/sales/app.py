@@ -19,6 +19,7 @@ from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
 from sales import listeners
 from sales.audit import auditor_of
+from sales.figures import BUSINESS
 from sales.goods import Hold, OtherServices
 from sales.lookups import Lookups
 from sales.order_desk import OrderDesk
@@ -42,7 +43,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Apply other services' events until told to stop."""
-    await Runtime(NAME, settings).work(stop, options, listeners)
+    await Runtime(NAME, settings).work(stop, options, listeners, business=BUSINESS)
 
 
 def migrate(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from common.settings.database import DatabaseSettings
 from common.settings.edge import EdgeSettings
 from common.settings.mesh import MeshSettings
+from common.settings.observation import ObservationSettings
 from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
 from common.settings.sessions import SessionSettings
@@ -22,7 +23,13 @@ _NAMES_OF_THE_COMMAND_LINE = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT")
 
 @dataclass(frozen=True)
 class Settings(
-    DatabaseSettings, RedisSettings, SessionSettings, MeshSettings, EdgeSettings, ServerSettings
+    DatabaseSettings,
+    RedisSettings,
+    SessionSettings,
+    MeshSettings,
+    EdgeSettings,
+    ObservationSettings,
+    ServerSettings,
 ):
     """What the environment says. An empty variable counts as absent."""
 
