@@ -16,6 +16,7 @@ __all__ = [
     "address",
     "flag",
     "hosts",
+    "mail_address",
     "one_of",
     "redis_server",
     "sealing_keys",
@@ -66,6 +67,7 @@ class Address(NamedTuple):
 
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LARGEST_PORT = 65535
 _LONGEST_SECONDS = 3600
 _SEALING_KEY_BYTES = 32
@@ -85,6 +87,13 @@ def hosts(text: str) -> tuple[str, ...]:
     if not all(map(_HOST.fullmatch, found)):
         raise ValueError("must be host or host:port, such as db-2.internal:5432")
     return found
+
+
+def mail_address(text: str) -> str:
+    """One plain mail address, without a name."""
+    if not _MAIL_ADDRESS.fullmatch(text):
+        raise ValueError("must be a mail address such as erp@example.com")
+    return text
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -45,6 +45,11 @@ class DevDirectory:
         """The append-only file of the embedded Valkey."""
         return self.path / "valkey"
 
+    @property
+    def mail(self) -> Path:
+        """What the mailbox received, a file a mail."""
+        return self.path / "mail"
+
     def claim(self) -> None:
         """Create the directory and hold it for this process; a StackFailure if that can't be."""
         try:

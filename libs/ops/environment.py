@@ -38,6 +38,18 @@ class Wiring:
     # Names of their ports.
     replicas: Sequence[str] = ()
 
+    @property
+    def has_mailbox(self) -> bool:
+        """Whether mail goes to the stack's own mailbox: the operator named no server."""
+        return not self.inherited.get("MAIL_HOST", "").strip()
+
+    @property
+    def smtp(self) -> str:
+        """Where mail goes, as host:port."""
+        if self.has_mailbox:
+            return self.address("mailbox")
+        return f"{self.inherited['MAIL_HOST']}:{self.inherited.get('MAIL_PORT') or 587}"
+
     def address(self, port_name: str) -> str:
         """`host:port` of a named port."""
         return f"{HOST}:{self.ports[port_name]}"
@@ -72,7 +84,7 @@ class Wiring:
     def for_worker(self, service: str) -> dict[str, str]:
         """The environment of `python -m <service> worker`."""
         metrics = self.address(f"{service}-worker.metrics")
-        return self._shared(service) | {"KV_ERP_METRICS_BIND": metrics}
+        return self._shared(service) | self._mail() | {"KV_ERP_METRICS_BIND": metrics}
 
     def for_migration(self, service: str) -> dict[str, str]:
         """The environment of what ends by itself: `migrate`, and the gateway's `seed`."""
@@ -80,6 +92,18 @@ class Wiring:
         return self._shared(service) | {
             "KV_ERP_MIGRATION_DATABASE_URL": owner,
             "KV_ERP_METRICS_BIND": f"{HOST}:0",
+        }
+
+    def _mail(self) -> dict[str, str]:
+        if not self.has_mailbox:
+            # Only who sends mail knows the password for that.
+            return {name: value for name, value in self.inherited.items() if _is_of_mail(name)}
+        host, _, port = self.smtp.partition(":")
+        return {
+            "MAIL_HOST": host,
+            "MAIL_PORT": port,
+            "MAIL_ENCRYPTION": "none",
+            "MAIL_FROM_ADDRESS": "orders@kv-erp.example",
         }
 
     def _shared(self, service: str) -> dict[str, str]:
@@ -92,7 +116,7 @@ class Wiring:
             name: value
             for name, value in self.inherited.items()
             # libpq's variables (PGSSLMODE, PGOPTIONS…) are meant for the caller's own psql.
-            if name not in WITHHELD and not name.startswith(withheld)
+            if name not in WITHHELD and not name.startswith(withheld) and not _is_of_mail(name)
         }
         return (
             passed_on
@@ -111,6 +135,10 @@ class Wiring:
                 "PYTHONUNBUFFERED": "1",
             }
         )
+
+
+def _is_of_mail(name: str) -> bool:
+    return name.startswith("MAIL_")
 
 
 def port_names() -> list[str]:

@@ -11,9 +11,11 @@ from typing import Any, Self
 from ops.credentials import DATABASES, SERVICES, Credentials
 from ops.databases import prepare_databases
 from ops.dev_directory import DevDirectory
+from ops.embedded import EmbeddedServer
 from ops.environment import Wiring, port_names
 from ops.errors import StackFailure
 from ops.files import read_json, write_json
+from ops.mailbox import Mailbox
 from ops.ports import HOST, Ports, parse_port
 from ops.postgres import EmbeddedPostgres
 from ops.processes import ProcessSpec
@@ -78,6 +80,8 @@ class Stack:
         with self._progress.step("Migrations"):
             migrations = [self._migration(name, wiring) for name in DATABASES]
             await supervisor.while_running(supervisor.complete(*migrations))
+        if wiring.has_mailbox:
+            await self._start_mailbox(supervisor)
         await self._start_services(supervisor, wiring)
         if credentials.tenants is None or "gateway" in created:
             with self._progress.step("Demo tenants"):
@@ -113,7 +117,7 @@ class Stack:
             self._ports.take_exactly("gateway.http", port, "KV_ERP_HTTP_PORT")
         else:
             self._ports.take("gateway.http", preferred=DEFAULT_HTTP_PORT)
-        for name in ("postgres", "redis", *self._replica_names, *port_names()):
+        for name in ("postgres", "redis", "mailbox", *self._replica_names, *port_names()):
             self._ports.take(name)
         write_json(self.directory.ports, self._ports.numbers)
 
@@ -135,7 +139,7 @@ class Stack:
         if superuser_url is not None and self._replica_names:
             raise StackFailure("--replicas is for the embedded PostgreSQL: unset DATABASE_URL.")
         redis_url = redis_url_from(self._environment)
-        embedded: dict[str, EmbeddedPostgres | EmbeddedValkey] = {}
+        embedded: dict[str, EmbeddedServer] = {}
         if superuser_url is None:
             embedded["PostgreSQL"] = postgres
         if redis_url is None:
@@ -167,6 +171,15 @@ class Stack:
             for name in self._replica_names
         ]
         await together(*(_start_embedded(one.name, one, supervisor) for one in replicas))
+
+    async def _start_mailbox(self, supervisor: Supervisor) -> None:
+        mailbox = Mailbox(
+            self.directory.mail,
+            port=self._ports.numbers["mailbox"],
+            log=self.directory.logs / "mailbox.log",
+        )
+        with self._progress.step("Mailbox"):
+            await _start_embedded(mailbox.title, mailbox, supervisor)
 
     async def _start_services(self, supervisor: Supervisor, wiring: Wiring) -> None:
         with self._progress.step("Services"):
@@ -223,6 +236,8 @@ class Stack:
             "grpc": {name: wiring.address(f"{name}.grpc") for name in DATABASES},
             "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
             "redis": wiring.redis_url,
+            "smtp": wiring.smtp,
+            **({"mailbox": str(self.directory.mail)} if wiring.has_mailbox else {}),
             "replicas": {name: wiring.replica_url(name) for name in wiring.replicas},
             "metrics": {
                 name.removesuffix(".metrics"): f"http://{wiring.address(name)}/metrics"
@@ -247,10 +262,8 @@ def _gateway_url(wiring: Wiring) -> str:
     return f"http://{HOST}:{wiring.ports['gateway.http']}"
 
 
-async def _start_embedded(
-    title: str, server: EmbeddedPostgres | EmbeddedValkey, supervisor: Supervisor
-) -> None:
-    """Start one of the two servers of data and wait until it answers."""
+async def _start_embedded(title: str, server: EmbeddedServer, supervisor: Supervisor) -> None:
+    """Start one server of the stack's own and wait until it answers."""
     await asyncio.to_thread(server.prepare)
     await supervisor.start(server.process())
     ready = wait_until(lambda: asyncio.to_thread(server.is_ready), title)

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from common.settings.database import DatabaseSettings
 from common.settings.edge import EdgeSettings
+from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
 from common.settings.observation import ObservationSettings
 from common.settings.redis import RedisSettings
@@ -29,6 +30,7 @@ class Settings(
     MeshSettings,
     EdgeSettings,
     ObservationSettings,
+    MailSettings,
     ServerSettings,
 ):
     """What the environment says. An empty variable counts as absent."""
@@ -112,6 +114,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "SESSION_LONGEST is less than SESSION_LIFETIME, which could then never be reached."
     if settings.identity_key and not settings.identity_trusted_keys:
         yield "KV_ERP_IDENTITY_KEY is set without KV_ERP_IDENTITY_TRUSTED_KEYS: nobody could call."
+    yield from _contradictions_of_mail(settings)
     taken: dict[Address, str] = {}
     for field in ("grpc_bind", "http_bind", "metrics_bind"):
         address: Address | None = getattr(settings, field)
@@ -120,6 +123,15 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             if address in taken:
                 yield f"{name} and {taken[address]} are both {address}."
             taken[address] = name
+
+
+def _contradictions_of_mail(settings: Settings) -> Iterator[str]:
+    if settings.mail_host and not settings.mail_from_address:
+        yield "MAIL_HOST is set without MAIL_FROM_ADDRESS: nobody would know whom mail is from."
+    if bool(settings.mail_username) != bool(settings.mail_password):
+        yield "MAIL_USERNAME and MAIL_PASSWORD go together: set both or neither."
+    if settings.mail_password and settings.mail_encryption == "none":
+        yield "MAIL_ENCRYPTION is none, so MAIL_PASSWORD would travel in the clear."
 
 
 def _not_set(field: str) -> SettingsError:

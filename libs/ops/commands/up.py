@@ -66,6 +66,7 @@ def _invite(state: dict[str, Any]) -> None:
         "  make demo                     an order, from the customer to the ledger",
         f"  curl -H 'Authorization: Bearer {token}' {gateway}/api/v1/products",
         f"  {gateway}/api/docs",
+        "  kv-erp mail list              what customers were written",
         "",
         "Ctrl-C stops everything.",
     ):

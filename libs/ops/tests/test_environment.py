@@ -1,5 +1,6 @@
 """What the stack hands to each process."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ops.urls import postgres_url_from, redis_url_from, with_account, with_datab
 
 @pytest.fixture
 def wiring(tmp_path: Path) -> Wiring:
-    names = [*port_names(), "gateway.http"]
+    names = [*port_names(), "gateway.http", "mailbox"]
     return Wiring(
         inherited={
             "PATH": "/bin",
@@ -64,6 +65,25 @@ def test_the_callers_settings_are_passed_on_but_not_those_of_the_stack(wiring: W
     assert environment["API_RATE_LIMIT"] == "5"
     assert environment["KV_ERP_LOG_FORMAT"] == "text"
     assert not environment.keys() & {"KV_ERP_HTTP_PORT", "PGOPTIONS", "DB_HOST"}
+
+
+def test_workers_send_mail_to_the_stacks_mailbox(wiring: Wiring) -> None:
+    environment = wiring.for_worker("sales")
+
+    assert f"{environment['MAIL_HOST']}:{environment['MAIL_PORT']}" == wiring.smtp
+    assert environment["MAIL_ENCRYPTION"] == "none"
+    assert "MAIL_HOST" not in wiring.for_server("sales")
+
+
+def test_an_operators_mail_server_is_used_instead_and_servers_do_not_learn_its_password(
+    wiring: Wiring,
+) -> None:
+    named = {"MAIL_HOST": "smtp.example", "MAIL_USERNAME": "us", "MAIL_PASSWORD": "secret"}
+    wiring = replace(wiring, inherited={**wiring.inherited, **named})
+
+    assert (wiring.has_mailbox, wiring.smtp) == (False, "smtp.example:587")
+    assert named.items() <= wiring.for_worker("sales").items()
+    assert "secret" not in str(wiring.for_server("sales"))
 
 
 def test_a_url_changes_its_account_and_database_and_nothing_else() -> None:

@@ -101,7 +101,7 @@ def test_the_stack_starts_follows_a_killed_process_and_leaves_nothing(
     state = stack.state()
     assert state["tenants"]["acme"]["token"] == "token-of-acme"
     assert state["processes"].keys() == {
-        *("postgres", "redis", "gateway"),
+        *("postgres", "redis", "mailbox", "gateway"),
         *("inventory", "inventory-worker", "accounting", "accounting-worker"),
         *("sales", "sales-worker"),
     }
@@ -109,7 +109,7 @@ def test_the_stack_starts_follows_a_killed_process_and_leaves_nothing(
     with psycopg.connect(state["databases"]["sales"]) as operator:
         assert operator.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
 
-    for name in ("inventory-worker", "gateway", "redis", "postgres"):
+    for name in ("inventory-worker", "gateway", "redis", "mailbox", "postgres"):
         (killed,) = stack.state()["processes"][name]
         os.kill(killed, signal.SIGKILL)
         until_blocking(
