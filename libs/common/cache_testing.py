@@ -9,6 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from common.cache import Cache
+from common.tasks import end
 
 __all__ = ["Source", "running_cache", "until", "until_true"]
 
@@ -54,5 +55,4 @@ async def running_cache(url: str, prefix: str) -> AsyncIterator[Cache]:
         running = asyncio.create_task(cache.run())
         await cache.link.standing()
         yield cache
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end(running)

@@ -10,9 +10,11 @@ from google.protobuf.message import Message
 from prometheus_client import Counter
 
 from common import caller, consistency, deadline, tracing, trailers
+from common.certificates import CertificateFiles
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, StatusCode, Unavailable
 from common.identity import Minter
+from common.lines import Lines
 from common.rpc_policy import RpcPolicy
 from common.status import error_from, status_of
 
@@ -35,6 +37,7 @@ def connect(
     minter: Minter,
     policies: Mapping[str, RpcPolicy],
     connections: int = 1,
+    certificates: CertificateFiles | None = None,
 ) -> "Channel":
     """A channel to a service, for its generated stub, whose methods then take a request and answer.
 
@@ -44,10 +47,10 @@ def connect(
         minter: signs who is calling.
         policies: its rpcs; they say which calls may be repeated.
         connections: how many to keep, to reach several processes behind one address.
+        certificates: ours, which the service wants to see; without them calls are in the clear.
     """
-    options = _options(policies)
-    channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(connections)]
-    return Channel(service, minter, policies, channels)
+    lines = Lines(target, service, _options(policies), connections, certificates)
+    return Channel(service, minter, policies, lines)
 
 
 class Channel:
@@ -58,12 +61,12 @@ class Channel:
         service: str,
         minter: Minter,
         policies: Mapping[str, RpcPolicy],
-        channels: Sequence[grpc.aio.Channel],
+        lines: Lines,
     ) -> None:
         self.service = service
         self._minter = minter
         self._policies = policies
-        self._channels = channels
+        self._lines = lines
 
     def unary_unary(
         self,
@@ -74,16 +77,16 @@ class Channel:
     ) -> "Rpc":
         """One rpc of the service; generated stubs call this."""
         policy = self._policies.get(method)
-        callables = [
-            channel.unary_unary(method, request_serializer, response_deserializer)
-            for channel in self._channels
-        ]
-        return Rpc(self.service, self._minter, policy is not None and policy.repeatable, callables)
+
+        def make(line: grpc.aio.Channel) -> Any:
+            return line.unary_unary(method, request_serializer, response_deserializer)
+
+        repeatable = policy is not None and policy.repeatable
+        return Rpc(self.service, self._minter, repeatable, self._lines, make)
 
     async def close(self) -> None:
         """Hang up."""
-        for channel in self._channels:
-            await channel.close(None)
+        await self._lines.close()
 
 
 class Rpc:
@@ -94,12 +97,16 @@ class Rpc:
         service: str,
         minter: Minter,
         repeatable: bool,
-        callables: Sequence[Any],
+        lines: Lines,
+        make: Callable[[grpc.aio.Channel], Any],
     ) -> None:
         self._service = service
         self._minter = minter
         self._repeatable = repeatable
-        self._callables = callables
+        self._lines = lines
+        self._make = make
+        self._made_for = lines.current()
+        self._callables = [make(line) for line in self._made_for]
         self._turn = 0
         self._succeeded = _CALLS.labels(service, "OK")
 
@@ -148,6 +155,9 @@ class Rpc:
     def _start(self, request: Message, metadata: Metadata, timeout: float | None) -> Any:
         if timeout is None:
             timeout = deadline.remaining(_DEFAULT_SECONDS + _HOP_SECONDS) - _HOP_SECONDS
+        if self._made_for is not (lines := self._lines.current()):
+            self._made_for = lines
+            self._callables = [self._make(line) for line in lines]
         self._turn = (self._turn + 1) % len(self._callables)
         return self._callables[self._turn](
             request, timeout=timeout, metadata=self._metadata(metadata)

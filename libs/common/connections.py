@@ -12,12 +12,15 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from common import pool_metrics
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unavailable
 
 __all__ = [
+    "USUAL",
+    "Habits",
     "TooBusy",
     "begin",
     "command",
@@ -61,8 +64,31 @@ class TooBusy(DomainError):
     retry_after_seconds = 0.2
 
 
+@dataclass(frozen=True)
+class Habits:
+    """How connections are kept.
+
+    Attributes:
+        connect_seconds: how long one may take to open.
+        kept: whether they wait for the next transaction, or are each opened for one.
+        prepared: whether the database remembers what comes often. psycopg asks for that by itself.
+    """
+
+    connect_seconds: int = 3
+    kept: bool = True
+    prepared: bool = True
+
+
+USUAL = Habits()
+
+
 def open_engine(
-    url: str | URL, pool_size: int, *, pool_seconds: float = 5, name: str = "app"
+    url: str | URL,
+    pool_size: int,
+    *,
+    pool_seconds: float = 5,
+    habits: Habits = USUAL,
+    name: str = "app",
 ) -> AsyncEngine:
     """A pool of connections in which BEGIN and COMMIT are ours.
 
@@ -70,16 +96,24 @@ def open_engine(
         url: where to connect.
         pool_size: most connections.
         pool_seconds: how long to wait for a free one.
+        habits: how they are kept.
         name: of the pool, in metrics.
     """
+    arguments: dict[str, Any] = {
+        "connect_timeout": habits.connect_seconds,
+        "application_name": "kv-erp",
+    }
+    if not habits.prepared:
+        arguments["prepare_threshold"] = None
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if habits.kept:
+        pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_seconds}
     # AUTOCOMMIT: so that BEGIN travels together with the tenant and the time limits.
     engine = create_async_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=pool_seconds,
-        connect_args={"connect_timeout": 3, "application_name": "kv-erp"},
+        connect_args=arguments,
+        **pool,
     )
     pool_metrics.watch(engine.sync_engine, name)
     return engine

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import caller, consistency, deadline, held_locks
 from common.connections import (
+    USUAL,
+    Habits,
     TooBusy,
     command,
     commit,
@@ -26,6 +28,7 @@ from common.errors import DomainError, Unauthenticated
 from common.fair_share import Places
 from common.idempotency import once
 from common.replicas import Replicas
+from common.settings import Settings
 from common.transaction import PendingEvent, Transaction
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "Transaction",
     "WriteEvents",
     "constraint_of",
+    "habits_of",
     "translating",
 ]
 
@@ -75,6 +79,7 @@ class Database:
         service: whose database it is, as consistency tokens name it; without a name none are made.
         replicas: host or host:port of its read replicas.
         most_lag_seconds: a replica that lacks older writes than this answers no reads.
+        habits: how connections are kept.
     """
 
     def __init__(
@@ -90,14 +95,22 @@ class Database:
         service: str = "",
         replicas: Sequence[str] = (),
         most_lag_seconds: float = 10.0,
+        habits: Habits = USUAL,
     ) -> None:
         self._service = service
-        self._engine = open_engine(url, pool_size)
+        self._engine = open_engine(url, pool_size, habits=habits)
         self._places = Places(pool_size)
         self._replicas = Replicas(
-            url, replicas, self._value, pool_size=pool_size, most_lag_seconds=most_lag_seconds
+            url,
+            replicas,
+            self._value,
+            pool_size=pool_size,
+            most_lag_seconds=most_lag_seconds,
+            habits=habits,
         )
-        self._system_engine = open_engine(system_url, 2, name="system") if system_url else None
+        self._system_engine = (
+            open_engine(system_url, 2, habits=habits, name="system") if system_url else None
+        )
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
@@ -225,6 +238,11 @@ class Database:
         await self._engine.dispose()
         if self._system_engine:
             await self._system_engine.dispose()
+
+
+def habits_of(settings: Settings) -> Habits:
+    """How the settings want connections to be kept."""
+    return Habits(settings.db_timeout_seconds, settings.db_persistent, settings.prepared_statements)
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """grpc.health.v1: whether the process lives, and whether it can serve."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from grpc_health.v1.health import aio as grpc_health  # type: ignore[attr-defined]
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from prometheus_client import Gauge
+
+from common.tasks import end
 
 __all__ = ["Check", "Health", "dependency_up"]
 
@@ -50,9 +51,7 @@ class Health:
     async def drain(self) -> None:
         """Say "not serving" from now on, whatever the checks find; the process still lives."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         await self._say(ready=False)
 
     async def _watch(self) -> None:

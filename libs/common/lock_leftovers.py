@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from redis.exceptions import RedisError
 
 from common.held_locks import Lock
+from common.tasks import end
 
 __all__ = ["Leftovers"]
 
@@ -33,8 +34,7 @@ class Leftovers:
     async def close(self) -> None:
         """Stop; what is left expires."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _sweep(self) -> None:
         while self._waiting:

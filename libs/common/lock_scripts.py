@@ -6,9 +6,10 @@ process is woken.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from hashlib import sha1
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -24,17 +25,21 @@ CLAIM_SECONDS = 0.5
 _QUEUE_SECONDS = 10
 # Questions at the same time; further ones wait for a connection.
 _CONNECTIONS = 16
+# How long, and of how many locks, a process remembers that others want them.
+_WANTED_SECONDS = 1.0
+_MOST_WANTED = 1_000
 
+# In a Cluster PUBLISH counts only the subscribers of one server, so there the count says nothing.
 _HAND_OVER = """
 -- Hands a free lock to the first in its queue who is still there; returns who that is, or false.
-local function hand_over(lock, queue, me, claim, subscribers_count)
+local function hand_over(lock, queue, me)
   while true do
     local first = redis.call('ZPOPMIN', queue)[1]
     if not first then return false end
     if first == me then return me end
-    redis.call('SET', lock, first, 'PX', claim)
+    redis.call('SET', lock, first, 'PX', CLAIM_MILLISECONDS)
     local heard = redis.call('PUBLISH', string.match(first, '^(.*)/'), first)
-    if heard > 0 or subscribers_count == '0' then return first end
+    if heard > 0 or not SUBSCRIBERS_ARE_COUNTED then return first end
   end
 end
 """
@@ -42,10 +47,10 @@ end
 # Returns {0, 0} when all is taken, else the number of the first busy lock and its ms to live.
 _ASK = f"""#!lua
 {_HAND_OVER}
-local me, ttl, claim, may_wait, counted = unpack(ARGV)
+local me, ttl, may_wait = unpack(ARGV)
 for i = 1, #KEYS, 2 do
   local lock, queue = KEYS[i], KEYS[i + 1]
-  local holder = redis.call('GET', lock) or hand_over(lock, queue, me, claim, counted) or me
+  local holder = redis.call('GET', lock) or hand_over(lock, queue, me) or me
   if holder ~= me then
     if may_wait == '1' then
       local now = redis.call('TIME')
@@ -62,12 +67,12 @@ return {{0, 0}}
 # Gives up what is ours, and our places in queues. Frees memory, so it may run without any.
 _RELEASE = f"""#!lua flags=allow-oom
 {_HAND_OVER}
-local me, claim, counted = unpack(ARGV)
+local me = ARGV[1]
 for i = 1, #KEYS, 2 do
   local lock, queue = KEYS[i], KEYS[i + 1]
   if redis.call('GET', lock) ~= me then
     redis.call('ZREM', queue, me)
-  elseif not hand_over(lock, queue, me, claim, counted) then
+  elseif not hand_over(lock, queue, me) then
     redis.call('DEL', lock)
   end
 end
@@ -99,32 +104,52 @@ class LockScripts:
         self._redis = redis
         self._answer_seconds = answer_seconds
         self._is_cluster = isinstance(redis, RedisCluster)
-        # In a Cluster PUBLISH counts only the subscribers of one server.
-        self._counted = "0" if self._is_cluster else "1"
+        self._ask, self._release, self._renew = (
+            _Script.of(text, subscribers_are_counted=not self._is_cluster)
+            for text in (_ASK, _RELEASE, _RENEW)
+        )
         self._connections = asyncio.Semaphore(_CONNECTIONS)
+        # The locks that others held lately, and until when that counts.
+        self._wanted: dict[str, float] = {}
 
     async def ask(self, lock: Lock, may_wait: bool) -> tuple[str, float] | None:
         """Take the lock, or stand in the queue; the busy resource and its seconds to live."""
+        ttl = _milliseconds(lock.ttl_seconds)
+        if len(lock.keys) == 1 and await self._take_at_once(lock, ttl):
+            return None
         for keys, resources in self._steps(lock):
-            ttl, claim = _milliseconds(lock.ttl_seconds), _milliseconds(CLAIM_SECONDS)
-            index, left = await self._run(
-                _ASK, keys, lock.token, ttl, claim, int(may_wait), self._counted
-            )
+            index, left = await self._run(self._ask, keys, lock.token, ttl, int(may_wait))
             if index:
                 return resources[int(index) - 1], int(left) / 1000
         return None
 
+    async def _take_at_once(self, lock: Lock, ttl: int) -> bool:
+        """Whether a lock that nobody holds is ours now, by one plain command.
+
+        Where somebody else held it lately that is not tried: it would be a question more for all
+        who stand in a queue.
+        """
+        (key,) = lock.keys
+        if self._wanted.get(key, 0.0) > time.monotonic():
+            return False
+        async with asyncio.timeout(self._answer_seconds), self._connections:
+            if await self._redis.set(key, lock.token, nx=True, px=ttl):
+                return True
+        if len(self._wanted) >= _MOST_WANTED:
+            self._wanted.clear()
+        self._wanted[key] = time.monotonic() + _WANTED_SECONDS
+        return False
+
     async def release(self, lock: Lock) -> None:
         """Hand it to who waits first; what is not ours stays as it is."""
         for keys, _ in self._steps(lock):
-            claim = _milliseconds(CLAIM_SECONDS)
-            await self._run(_RELEASE, keys, lock.token, claim, self._counted)
+            await self._run(self._release, keys, lock.token)
 
     async def renew(self, lock: Lock, ttl_seconds: float) -> bool:
         """Let it live on from now; whether it was still ours."""
         ttl = _milliseconds(ttl_seconds)
         return all(
-            [await self._run(_RENEW, keys, lock.token, ttl) for keys, _ in self._steps(lock)]
+            [await self._run(self._renew, keys, lock.token, ttl) for keys, _ in self._steps(lock)]
         )
 
     def _steps(self, lock: Lock) -> list[tuple[Sequence[str], Sequence[str]]]:
@@ -134,18 +159,26 @@ class LockScripts:
             return [(pair, [name]) for pair, name in zip(pairs, lock.resources, strict=True)]
         return [([key for pair in pairs for key in pair], lock.resources)]
 
-    async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:
+    async def _run(self, script: "_Script", keys: Sequence[str], *arguments: str | int) -> Any:
         async with asyncio.timeout(self._answer_seconds), self._connections:
             try:
-                return await self._redis.evalsha(
-                    _DIGESTS[script], len(keys), *keys, *map(str, arguments)
-                )
+                return await self._redis.evalsha(script.digest, len(keys), *keys, *arguments)
             except NoScriptError:
-                return await self._redis.eval(script, len(keys), *keys, *map(str, arguments))
+                return await self._redis.eval(script.text, len(keys), *keys, *arguments)
 
 
-# Redis knows scripts by their SHA-1.
-_DIGESTS = {text: sha1(text.encode()).hexdigest() for text in (_ASK, _RELEASE, _RENEW)}  # noqa: S324
+class _Script(NamedTuple):
+    text: str
+    digest: str
+
+    @classmethod
+    def of(cls, text: str, *, subscribers_are_counted: bool) -> "_Script":
+        """A script with what is always the same in it: arguments are packed for every call."""
+        counted = str(subscribers_are_counted).lower()
+        text = text.replace("SUBSCRIBERS_ARE_COUNTED", counted)
+        text = text.replace("CLAIM_MILLISECONDS", str(_milliseconds(CLAIM_SECONDS)))
+        # Redis knows scripts by their SHA-1.
+        return cls(text, sha1(text.encode()).hexdigest())  # noqa: S324
 
 
 def _milliseconds(seconds: float) -> int:

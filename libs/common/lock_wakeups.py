@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from common.tasks import end
+
 __all__ = ["Waiter", "Wakeups"]
 
 _RECONNECT_SECONDS = 0.1
@@ -66,8 +68,7 @@ class Wakeups:
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _listen(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.redis_urls import RedisUrl, Topology, parse_redis_url, with_database
 from common.settings import Settings
+from common.shared_redis import SharedRedis
 from common.variables import SettingsError
 
 __all__ = ["Role", "connect", "open_redis"]
@@ -74,7 +75,13 @@ def connect(url: str, role: Role) -> Redis:
         return _of_sentinels(parts, role)
     if parts.topology is Topology.CLUSTER:
         return _of_cluster(parts, role)
-    return Redis.from_url(url, **_options(_PATIENCE[role]))
+    client: Redis = _client_class(role).from_url(url, **_options(_PATIENCE[role]))
+    return client
+
+
+def _client_class(role: Role) -> type[Redis]:
+    """What waits for something to come blocks its connection, so it shares none."""
+    return Redis if _PATIENCE[role].answer is None else SharedRedis
 
 
 def url_of(settings: Settings, role: Role) -> str:
@@ -84,18 +91,28 @@ def url_of(settings: Settings, role: Role) -> str:
         return _common_url(settings)
     own = getattr(settings, f"redis_{name}_url")
     if own is not None:
-        return str(own.reveal())
+        return _with_password(own.reveal(), settings)
     return with_database(_common_url(settings), getattr(settings, f"redis_{name}_db"))
 
 
 def _common_url(settings: Settings) -> str:
     if settings.redis_url:
-        return settings.redis_url.reveal()
+        return _with_password(settings.redis_url.reveal(), settings)
     if settings.redis_host is None:
         raise SettingsError("Neither REDIS_URL nor REDIS_HOST is set: nobody knows where Redis is.")
+    url = f"redis://{settings.redis_host}:{settings.redis_port}/{settings.redis_db}"
+    return _with_password(url, settings)
+
+
+def _with_password(url: str, settings: Settings) -> str:
+    """The URL with REDIS_PASSWORD, unless it has a password or there is none."""
     password = settings.redis_password
-    account = f":{quote(password.reveal(), safe='')}@" if password else ""
-    return f"redis://{account}{settings.redis_host}:{settings.redis_port}/{settings.redis_db}"
+    if password is None or parse_redis_url(url).password is not None:
+        return url
+    scheme, _, rest = url.partition("://")
+    account, separator, servers = rest.rpartition("@")
+    user = account.rstrip(":") if separator else ""
+    return f"{scheme}://{user}:{quote(password.reveal(), safe='')}@{servers}"
 
 
 def _options(patience: _Patience) -> dict[str, Any]:
@@ -112,6 +129,7 @@ def _of_sentinels(url: RedisUrl, role: Role) -> Redis:
     sentinels = _Sentinels(url.servers, sentinel_kwargs=options)
     client: Redis = sentinels.master_for(
         url.master,
+        redis_class=_client_class(role),
         connection_pool_class=_MasterPool,
         db=url.database,
         username=url.username,

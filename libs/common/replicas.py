@@ -16,10 +16,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.connections import TooBusy, command, commit, meaning_of, open_engine, roll_back
+from common.connections import (
+    USUAL,
+    Habits,
+    TooBusy,
+    command,
+    commit,
+    meaning_of,
+    open_engine,
+    roll_back,
+)
 from common.consistency import Reading
 from common.deadline import DeadlineExceeded
 from common.errors import OutcomeUnknown, Unavailable
+from common.tasks import end
 
 __all__ = ["ReplicaFailed", "Replicas"]
 
@@ -58,11 +68,13 @@ class ReplicaFailed(Unavailable):
 class Replica:
     """One replica: what is known of it, and the connections to it."""
 
-    def __init__(self, name: str, url: URL, pool_size: int) -> None:
+    def __init__(self, name: str, url: URL, pool_size: int, habits: Habits) -> None:
         self.name = name
         self.replayed = 0
         self.asked_at = 0.0
-        self._engine = open_engine(url, pool_size, pool_seconds=PATIENCE_SECONDS, name="replica")
+        self._engine = open_engine(
+            url, pool_size, pool_seconds=PATIENCE_SECONDS, habits=habits, name="replica"
+        )
         self._up = False
         # What the primary had and this one lacks: when it was seen there, and how far that was.
         self._lacking: deque[tuple[float, int]] = deque(maxlen=1000)
@@ -119,10 +131,7 @@ class Replica:
 
     async def close(self) -> None:
         """Close all connections."""
-        tasks = [*self._late, *([self._probe] if self._probe else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._late, *([self._probe] if self._probe else []))
         await self._engine.dispose()
 
     async def _begin(self, opening: str, position: int) -> AsyncConnection | None:
@@ -187,6 +196,7 @@ class Replicas:
         primary: runs a statement on the primary and returns its one value.
         pool_size: most connections to each.
         most_lag_seconds: one that lacks older writes than this answers no reads.
+        habits: how connections are kept.
     """
 
     def __init__(
@@ -197,8 +207,11 @@ class Replicas:
         *,
         pool_size: int,
         most_lag_seconds: float,
+        habits: Habits = USUAL,
     ) -> None:
-        self._replicas = [Replica(host, _at(make_url(url), host), pool_size) for host in hosts]
+        self._replicas = [
+            Replica(host, _at(make_url(url), host), pool_size, habits) for host in hosts
+        ]
         self._primary = primary
         self._most_lag_seconds = most_lag_seconds
         self._watching: asyncio.Task[None] | None = None
@@ -232,8 +245,7 @@ class Replicas:
     async def close(self) -> None:
         """Close all connections."""
         if self._watching:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+            await end(self._watching)
         await asyncio.gather(*(replica.close() for replica in self._replicas))
 
     async def _begin(self, opening: str, position: int) -> tuple[Replica, AsyncConnection] | None:

@@ -13,17 +13,20 @@ from redis.asyncio import Redis
 
 from common import event_log, figures, outbox, partitions
 from common.cache import Cache
+from common.certificates import certificates_of
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
-from common.database import Database
+from common.database import Database, habits_of
 from common.doorbell import Doorbell
 from common.duties import Duty
 from common.event_log import EventLogServicer
 from common.figures import OF_EVERY_DATABASE, Figure
+from common.health import Health
 from common.identity import minter_of, verifier_of
 from common.locks import Locks
 from common.numbers import DOCUMENTS
 from common.partitions import keep_partitions
+from common.probed_port import probed
 from common.process import Stop
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
@@ -31,6 +34,7 @@ from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
 from common.subscriptions import lanes_of
+from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
@@ -56,6 +60,7 @@ class Runtime:
         self.name = name
         self.settings = settings
         self._minter = minter_of(settings)
+        self._certificates = certificates_of(settings)
         self._channels: dict[str, Channel] = {}
         self._opened = contextlib.AsyncExitStack()
         gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
@@ -73,6 +78,7 @@ class Runtime:
             service=name,
             replicas=settings.read_hosts,
             most_lag_seconds=settings.replica_lag_seconds,
+            habits=habits_of(settings),
         )
 
     @cached_property
@@ -92,7 +98,9 @@ class Runtime:
         if service not in self._channels:
             policies = read_policies(*descriptors, EVENT_LOG)
             target = self.settings.need_target(service)
-            self._channels[service] = connect(target, service, self._minter, policies)
+            self._channels[service] = connect(
+                target, service, self._minter, policies, certificates=self._certificates
+            )
         return self._channels[service]
 
     async def serve(self, stop: Stop, *services: Service, auditor: Any) -> None:
@@ -146,8 +154,9 @@ class Runtime:
         redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
         duties = [keep_partitions(self.database), *duties]
         worker = EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+        health = Health([], {"database": self.database.ping})
         shown = figures.show(self.name, self.database, [*OF_EVERY_DATABASE, DOCUMENTS, *business])
-        async with self._ringing(shown):
+        async with self._ringing(shown), probed(self.settings, health):
             task = asyncio.create_task(worker.run())
             await stop.wait()
             worker.stop()
@@ -171,9 +180,7 @@ class Runtime:
         try:
             yield
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await end(*running)
             await self._opened.aclose()
             await self.database.close()
             await asyncio.gather(*(channel.close() for channel in self._channels.values()))

@@ -9,10 +9,12 @@ import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2_grpc
 
+from common.certificates import certificates_of
 from common.channel import KEEPALIVE_SECONDS, MESSAGE_BYTES
 from common.health import Check, Health
 from common.identity import Verifier
 from common.interceptors import Interceptor
+from common.probed_port import ProbedPort
 from common.process import Stop
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
@@ -91,6 +93,7 @@ class Server:
         for service in services:
             service.register(service.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
+        self._probed = ProbedPort(settings, self._health)
 
     async def start(self) -> None:
         """Listen; the port is in `port`.
@@ -98,14 +101,17 @@ class Server:
         Raises:
             SettingsError: the address is taken.
         """
+        certificates, where = certificates_of(self._settings), str(self._settings.grpc_bind)
         try:
-            self.port = self._server.add_insecure_port(str(self._settings.grpc_bind))
+            if certificates:
+                self.port = self._server.add_secure_port(where, certificates.for_server())
+            else:
+                self.port = self._server.add_insecure_port(where)
         except RuntimeError:
-            raise SettingsError(
-                f"KV_ERP_GRPC_BIND: cannot listen on {self._settings.grpc_bind}."
-            ) from None
+            raise SettingsError(f"KV_ERP_GRPC_BIND: cannot listen on {where}.") from None
         await self._health.start()
         await self._server.start()
+        await self._probed.start()
         log.info("serving", service=self._name, host=self._settings.grpc_bind.host, port=self.port)
 
     async def drain(self, stop: Stop) -> None:
@@ -116,6 +122,7 @@ class Server:
         await _unless_hastened(stop, asyncio.sleep(self._settings.drain_wait_seconds))
         await _unless_hastened(stop, self._server.stop(grace))
         await self._server.stop(None)
+        await self._probed.stop()
         # Handlers whose clients are gone may still hold transactions.
         finished = await self._interceptor.finished(
             1.0 if stop.hastened.is_set() else max(grace, 1.0)

@@ -5,15 +5,19 @@ import binascii
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from common.redis_urls import parse_redis_url
 
 __all__ = [
     "Address",
+    "Explained",
     "Secret",
     "SettingsError",
     "Variable",
     "address",
+    "always",
+    "explained",
     "flag",
     "hosts",
     "mail_address",
@@ -21,6 +25,7 @@ __all__ = [
     "redis_server",
     "sealing_keys",
     "seconds",
+    "web_address",
     "whole",
 ]
 
@@ -64,6 +69,13 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+class Explained(NamedTuple):
+    """A value that is understood and decides nothing; why is told at start."""
+
+    text: str
+    why: str
 
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
@@ -127,7 +139,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text.lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
+            raise ValueError(f"must be {'one of ' * (len(words) > 1)}{', '.join(words)}")
         return text.lower()
 
     return parse
@@ -136,6 +148,45 @@ def one_of(*words: str) -> Callable[[str], str]:
 def flag(text: str) -> bool:
     """Whether something is on: 1 or true, 0 or false."""
     return one_of("0", "1", "false", "true")(text) in ("1", "true")
+
+
+def always(value: bool, because: str) -> Callable[[str], bool]:
+    """A flag that cannot be otherwise."""
+
+    def parse(text: str) -> bool:
+        if flag(text) is not value:
+            raise ValueError(f"must be {str(value).lower()}: {because}")
+        return value
+
+    return parse
+
+
+def explained(
+    shape: str, fits: Callable[[str], bool], why: str
+) -> Callable[[str], Explained | None]:
+    """What others' configurations say and is decided otherwise here; "true" needs no explanation.
+
+    Args:
+        shape: what it must be, in words.
+        fits: whether a text is that.
+        why: the sentence that the process tells at start.
+    """
+
+    def parse(text: str) -> Explained | None:
+        if not fits(text.lower()):
+            raise ValueError(f"must be {shape}")
+        return None if text.lower() == "true" else Explained(text, why)
+
+    return parse
+
+
+def web_address(text: str) -> str:
+    """Where something is on the web: http or https, a host, nothing behind it."""
+    parts = urlsplit(text)
+    bare = (parts.scheme, parts.path.strip("/"), parts.query, parts.fragment, parts.username)
+    if not parts.hostname or bare not in (("http", "", "", "", None), ("https", "", "", "", None)):
+        raise ValueError("must be http:// or https:// and a host, such as https://api.example.com")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def redis_server(text: str) -> Secret:

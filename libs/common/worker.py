@@ -21,6 +21,7 @@ from common.event_lag import EventLag, Key
 from common.health import dependency_up
 from common.locks import Locks, LockTimeout
 from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
+from common.tasks import end
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse
 
 CHANNELS = "events:*"
@@ -106,9 +107,7 @@ class EventWorker:
         try:
             await self._stopping.wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +40,14 @@ class BackgroundStack:
 
 @contextmanager
 def running(
-    directory: Path, environment: Mapping[str, str] = os.environ, *, replicas: int = 0
+    directory: Path, environment: Mapping[str, str] = os.environ, *, options: Sequence[str] = ()
 ) -> Iterator[BackgroundStack]:
-    """Start `kv-erp up` with its data in `directory`, and stop it when left.
+    """Start `kv-erp up` with `options` and its data in `directory`, and stop it when left.
 
     Raises:
         RuntimeError: it did not start; says what it printed.
     """
-    command = [str(Path(sys.executable).with_name("kv-erp")), "up", f"--replicas={replicas}"]
+    command = [str(Path(sys.executable).with_name("kv-erp")), "up", *options]
     variables = {**environment, "KV_ERP_DEV_DIR": str(directory)}
     process = subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

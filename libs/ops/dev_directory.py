@@ -41,6 +41,11 @@ class DevDirectory:
         return self.path / "postgres"
 
     @property
+    def cluster(self) -> Path:
+        """Which of the PostgreSQL servers is the primary, when there are several."""
+        return self.path / "cluster.json"
+
+    @property
     def valkey(self) -> Path:
         """The append-only file of the embedded Valkey."""
         return self.path / "valkey"

@@ -138,7 +138,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _write_settings(self) -> None:
         """Replace postgresql.conf; what ALTER SYSTEM has set lies elsewhere and wins."""
-        lines = (f"{name} = '{value}'\n" for name, value in self.settings.items())
+        lines = (f"{configured(*setting)}\n" for setting in self.settings.items())
         file = self.directory / "postgresql.conf"
         file.write_text("".join(lines))
         account = account_for(self.directory)
@@ -152,6 +152,12 @@ class EmbeddedPostgres(EmbeddedServer):
             if time.monotonic() > deadline:
                 raise StackFailure(f"Another PostgreSQL is running in {self.directory}.")
             time.sleep(POLL_SECONDS)
+
+
+def configured(name: str, value: str) -> str:
+    """A line of postgresql.conf."""
+    quoted = value.replace("\\", "\\\\").replace("'", "''")
+    return f"{name} = '{quoted}'"
 
 
 def account_for(directory: Path) -> Account | None:

@@ -1,10 +1,11 @@
 """What an operator sees while the stack starts and stops: one line a step, with its time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 
@@ -24,6 +25,20 @@ class Progress:
                     yield
             else:
                 yield
+        except BaseException:
+            self._line("✗", title, started, "red")
+            raise
+        self._line("✓", title, started, "green")
+
+    @contextmanager
+    def counting(self, title: str) -> Iterator[Callable[[int], None]]:
+        """A step that is told its percentage: a bar while the console is a terminal."""
+        started = time.monotonic()
+        bar = Bar(console=self.console, transient=True, disable=not self.console.is_terminal)
+        try:
+            with bar:
+                task = bar.add_task(title, total=100)
+                yield lambda percent: bar.update(task, completed=percent)
         except BaseException:
             self._line("✗", title, started, "red")
             raise

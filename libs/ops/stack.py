@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from ops.backups import BackupStore
 from ops.credentials import DATABASES, SERVICES, Credentials
 from ops.databases import prepare_databases
 from ops.dev_directory import DevDirectory
@@ -28,6 +29,8 @@ from ops.urls import postgres_url_from, redis_url_from
 from ops.valkey import EmbeddedValkey
 
 DEFAULT_HTTP_PORT = 8080
+# So much of the newest work is in the server's own directory only.
+ARCHIVE_SECONDS = 300
 
 
 class Stack:
@@ -36,7 +39,7 @@ class Stack:
     `async with Stack(directory) as stack` in the main thread, or `start()` and `stop()`.
     `environment` (the caller's by default) configures it: KV_ERP_HTTP_PORT, DATABASE_URL or
     DB_HOST, REDIS_URL or REDIS_HOST; everything else in it is passed on to the services.
-    `replicas` of the embedded PostgreSQL answer reads.
+    `replicas` of the embedded PostgreSQL answer reads; `backups` is where its log is archived.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         replicas: int = 0,
+        backups: Path | None = None,
     ) -> None:
         self.directory = DevDirectory(directory)
         self.state: dict[str, Any] = {}
@@ -53,6 +57,7 @@ class Stack:
         self._progress = progress or quiet()
         self._ports = Ports()
         self._supervisor: Supervisor | None = None
+        self._backups = BackupStore(backups) if backups else None
         self._replica_names = [f"postgres-replica-{number + 1}" for number in range(replicas)]
 
     async def __aenter__(self) -> Self:
@@ -128,7 +133,7 @@ class Stack:
             port=self._ports.numbers["postgres"],
             password=credentials.superuser_password,
             log=self.directory.logs / "postgres.log",
-            settings=PRIMARY_SETTINGS if self._replica_names else None,
+            settings=self._postgres_settings(),
         )
         valkey = EmbeddedValkey(
             self.directory.valkey,
@@ -136,6 +141,8 @@ class Stack:
             log=self.directory.logs / "redis.log",
         )
         superuser_url = postgres_url_from(self._environment)
+        if superuser_url is not None and self._backups is not None:
+            raise StackFailure("--backups is for the embedded PostgreSQL: unset DATABASE_URL.")
         if superuser_url is not None and self._replica_names:
             raise StackFailure("--replicas is for the embedded PostgreSQL: unset DATABASE_URL.")
         redis_url = redis_url_from(self._environment)
@@ -158,6 +165,13 @@ class Stack:
             credentials=credentials,
             replicas=self._replica_names,
         )
+
+    def _postgres_settings(self) -> dict[str, str]:
+        settings = dict(PRIMARY_SETTINGS) if self._replica_names else {}
+        if self._backups is not None:
+            self._backups.prepare()
+            settings |= self._backups.wal.server_settings(ARCHIVE_SECONDS)
+        return settings
 
     async def _start_replicas(self, supervisor: Supervisor, primary: EmbeddedPostgres) -> None:
         replicas = [
@@ -236,6 +250,7 @@ class Stack:
             "grpc": {name: wiring.address(f"{name}.grpc") for name in DATABASES},
             "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
             "redis": wiring.redis_url,
+            "backups": str(self._backups.directory) if self._backups else None,
             "smtp": wiring.smtp,
             **({"mailbox": str(self.directory.mail)} if wiring.has_mailbox else {}),
             "replicas": {name: wiring.replica_url(name) for name in wiring.replicas},

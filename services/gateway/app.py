@@ -16,12 +16,15 @@ from starlette.types import ASGIApp
 import gateway
 from common import event_log, figures, outbox, runtime
 from common.cache import Cache
+from common.certificates import certificates_of
 from common.channel import Channel, connect
 from common.command_line import WorkerOptions
-from common.database import Database, Flush, RingDoorbell
+from common.database import Database, Flush, RingDoorbell, habits_of
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
-from common.identity import Minter, minter_of, verifier_of
+from common.health import Health
+from common.identity import minter_of, verifier_of
+from common.probed_port import probed
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
@@ -29,6 +32,7 @@ from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Server, Service
 from common.settings import Settings
+from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
@@ -82,6 +86,7 @@ def open_database(
         service=NAME,
         replicas=settings.read_hosts,
         most_lag_seconds=settings.replica_lag_seconds,
+        habits=habits_of(settings),
     )
 
 
@@ -106,7 +111,8 @@ async def serve(settings: Settings, stop: Stop) -> None:
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """The gateway listens to no events and has no jobs yet: its worker waits to be stopped."""
     log.info("nothing to work on", queues=options.queues, metrics=str(settings.metrics_bind))
-    await stop.wait()
+    async with probed(settings, Health([], {})):
+        await stop.wait()
 
 
 @dataclass(frozen=True)
@@ -131,12 +137,12 @@ class _Gateway:
         opened.push_async_callback(database.close)
         credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
         cache.on_flush(credentials.hear)
-        channels = _channels(settings, opened, minter_of(settings))
+        channels = _channels(settings, opened)
 
         invariants = _invariants(channels, database)
         grpc = _grpc_server(settings, database, publisher, invariants)
         await grpc.start()
-        own = _connect(f"127.0.0.1:{grpc.port}", NAME, minter_of(settings))
+        own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
@@ -214,10 +220,10 @@ def _system_health(
     )
 
 
-def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dict[str, Channel]:
+def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
     """Channels to the other services by name."""
     channels = {
-        name: _connect(settings.need_target(name), name, minter)
+        name: _connect(settings.need_target(name), name, settings)
         for name in SERVICES
         if name != NAME
     }
@@ -226,9 +232,10 @@ def _channels(settings: Settings, opened: AsyncExitStack, minter: Minter) -> dic
     return channels
 
 
-def _connect(target: str, service: str, minter: Minter) -> Channel:
+def _connect(target: str, service: str, settings: Settings) -> Channel:
     policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
-    return connect(target, service, minter, policies)
+    certificates = certificates_of(settings)
+    return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
 
 def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
@@ -243,14 +250,7 @@ def _settlement_events(routes: Routes) -> set[str]:
 
 
 def _run_until_closed(opened: AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(loop)
-
-    async def end() -> None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    opened.push_async_callback(end)
+    opened.push_async_callback(end, asyncio.create_task(loop))
 
 
 async def _pause(stop: Stop, seconds: float) -> None:

@@ -20,7 +20,7 @@ REPLICA = "postgres-replica-1"
 @pytest.fixture(scope="module")
 def replicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
     """A system of its own with one replica."""
-    with running(tmp_path_factory.mktemp("replicated") / "dev", replicas=1) as stack:
+    with running(tmp_path_factory.mktemp("replicated") / "dev", options=["--replicas=1"]) as stack:
         yield stack
 
 

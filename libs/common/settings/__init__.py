@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from common.settings.database import DatabaseSettings
+from common.settings.application import ApplicationSettings
+from common.settings.database import DatabaseSettings, database_urls
 from common.settings.edge import EdgeSettings
 from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
@@ -14,26 +15,36 @@ from common.settings.observation import ObservationSettings
 from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
 from common.settings.sessions import SessionSettings
-from common.variables import Address, Secret, SettingsError, Variable
+from common.settings.tls import TlsSettings
+from common.variables import Address, Explained, Secret, SettingsError, Variable
 
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
 
 # Read by the operators' command line, which starts the services in the same environment.
-_NAMES_OF_THE_COMMAND_LINE = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT")
+_NAMES_OF_THE_COMMAND_LINE = (
+    *("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT"),
+    *("KV_ERP_OPERATOR_URL", "KV_ERP_BACKUP_STORE"),
+)
 
 
 @dataclass(frozen=True)
 class Settings(
+    ApplicationSettings,
     DatabaseSettings,
     RedisSettings,
     SessionSettings,
     MeshSettings,
+    TlsSettings,
     EdgeSettings,
     ObservationSettings,
     MailSettings,
     ServerSettings,
 ):
     """What the environment says. An empty variable counts as absent."""
+
+    def explanations(self) -> list[str]:
+        """Why what was said decides nothing, a sentence each."""
+        return [value.why for value in vars(self).values() if isinstance(value, Explained)]
 
     def need_secret(self, field: str) -> str:
         """The text of a secret such as "database_url".
@@ -81,6 +92,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
                 values[field] = variable.parse(text)
         except ValueError as error:
             problems.append(f"{variable.name} {error}.")
+    problems += database_urls(values)
+    if values.get("app_debug"):
+        values.setdefault("log_level", "debug")
     settings = Settings(**values)
     problems += _contradictions(settings)
     if problems:
@@ -114,15 +128,26 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "SESSION_LONGEST is less than SESSION_LIFETIME, which could then never be reached."
     if settings.identity_key and not settings.identity_trusted_keys:
         yield "KV_ERP_IDENTITY_KEY is set without KV_ERP_IDENTITY_TRUSTED_KEYS: nobody could call."
+    if settings.app_env == "production":
+        yield from _not_for_production(settings)
+    if 0 < sum(map(bool, (settings.tls_cert, settings.tls_key, settings.tls_ca))) < 3:  # noqa: PLR2004 (the three)
+        yield "KV_ERP_TLS_CERT, KV_ERP_TLS_KEY and KV_ERP_TLS_CA go together: set all or none."
     yield from _contradictions_of_mail(settings)
     taken: dict[Address, str] = {}
-    for field in ("grpc_bind", "http_bind", "metrics_bind"):
+    for field in ("grpc_bind", "http_bind", "metrics_bind", "health_bind"):
         address: Address | None = getattr(settings, field)
         if address and address.port:
             name = variables()[field].name
             if address in taken:
                 yield f"{name} and {taken[address]} are both {address}."
             taken[address] = name
+
+
+def _not_for_production(settings: Settings) -> Iterator[str]:
+    if settings.app_debug:
+        yield "APP_DEBUG is for development: APP_ENV says production."
+    if settings.app_url and not settings.app_url.startswith("https://"):
+        yield "APP_URL must begin with https:// in production, where sessions need it."
 
 
 def _contradictions_of_mail(settings: Settings) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from common.variables import Secret, Variable, redis_server, whole
+from common.variables import Secret, Variable, one_of, redis_server, whole
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,20 @@ class RedisSettings:
         int, Variable("REDIS_PORT", "Its port, with REDIS_HOST.", whole(1, 65535))
     ] = 6379
     redis_password: Annotated[
-        Secret | None, Variable("REDIS_PASSWORD", "Its password, with REDIS_HOST.", Secret)
+        Secret | None,
+        Variable(
+            "REDIS_PASSWORD", "The password, with REDIS_HOST or with URLs that have none.", Secret
+        ),
     ] = None
+    redis_cluster: Annotated[
+        str,
+        Variable(
+            "REDIS_CLUSTER",
+            "How a Cluster is spoken to: redis, by Redis's own slots. Whether there is one, a URL "
+            "of redis+cluster:// says.",
+            one_of("redis"),
+        ),
+    ] = "redis"
     redis_db: Annotated[
         int,
         Variable("REDIS_DB", "Database for queues and events, with REDIS_HOST.", whole(0, 15)),
@@ -51,6 +63,9 @@ class RedisSettings:
         int,
         Variable("REDIS_SESSION_DB", "Database for sessions, without its own URL.", whole(0, 15)),
     ] = 3
+    cache_store: Annotated[
+        str, Variable("CACHE_STORE", "Where the cache is: redis.", one_of("redis"))
+    ] = "redis"
     cache_prefix: Annotated[
         str, Variable("CACHE_PREFIX", "What every key of the cache begins with.")
     ] = "kv_erp_cache"

@@ -15,6 +15,15 @@ class ServerSettings:
     grpc_bind: Annotated[
         Address, Variable("KV_ERP_GRPC_BIND", "Where the service listens for gRPC.", address)
     ] = LOOPBACK
+    health_bind: Annotated[
+        Address | None,
+        Variable(
+            "KV_ERP_HEALTH_BIND",
+            "Where nothing but gRPC health is served, in the clear, for the probes of Kubernetes; "
+            "absent or port 0: nowhere.",
+            address,
+        ),
+    ] = None
     metrics_bind: Annotated[
         Address | None,
         Variable(

@@ -1,21 +1,35 @@
 """What all commands share: where output goes, how a failure is told, which stack is meant."""
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from ops.dev_directory import DevDirectory
 from ops.errors import StackFailure
 from ops.files import read_json
+from ops.urls import with_database
 
 out = Console()
 err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+OperatorUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="KV_ERP_OPERATOR_URL",
+        help="The server's superuser; the running local stack's if absent.",
+    ),
+]
 
 
 @contextmanager
@@ -46,6 +60,39 @@ def running_state() -> dict[str, Any]:
     if state is None:
         raise StackFailure(f"No stack is running in {directory.path}; `make run` starts one.")
     return dict(state)
+
+
+def operator_url(given: str | None) -> str:
+    """`given`, or the superuser's URL of the running stack."""
+    return given or with_database(running_state()["databases"]["gateway"], "postgres")
+
+
+def print_json(content: Any) -> None:
+    """JSON on stdout, whatever the terminal's width."""
+    out.out(json.dumps(content, indent=2, default=str), highlight=False)
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+    """Rows as a table with the keys of the first as headings; `empty` when there is none."""
+    if not rows:
+        out.print(empty)
+        return
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    out.print(table)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless `yes`; a StackFailure when the answer is no or nobody is there to answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise StackFailure(f"{question} Say --yes to do it without a terminal.")
+    if not typer.confirm(question):
+        raise StackFailure("Nothing was done.")
 
 
 def _is_project(place: Path) -> bool:

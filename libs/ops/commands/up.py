@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +16,14 @@ def up(
     replicas: Annotated[
         int, typer.Option(min=0, max=4, help="PostgreSQL replicas that answer reads.")
     ] = 0,
+    backups: Annotated[
+        Path | None,
+        typer.Option(help="Directory to archive the log in, for `kv-erp backup`; none if absent."),
+    ] = None,
 ) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
-        stack = Stack(dev_directory(), progress=Progress(out), replicas=replicas)
+        stack = Stack(dev_directory(), progress=Progress(out), replicas=replicas, backups=backups)
         interrupted = asyncio.run(_run(stack))
     if interrupted:
         raise typer.Exit(130)
