@@ -37,9 +37,9 @@ class EventLogServicer(rpc.EventLogServicer):
         self._source = source
         self._database = database
 
-    async def Read(self, request: pb.ReadRequest, context: object) -> pb.ReadResponse:
+    async def Read(self, request: pb.ReadRequest, context: object = None) -> pb.ReadResponse:
         """Events after a position, and how far that looked."""
-        limit = request.limit or DEFAULT_LIMIT
+        limit = 0 if request.head_only else request.limit or DEFAULT_LIMIT
         async with self._database.read_transaction(fresh=True) as tx:
             rows = await tx.rows(
                 _READ,
@@ -58,7 +58,7 @@ class EventLogServicer(rpc.EventLogServicer):
             events=events, position=_looked_at(request.after, rows, events, limit)
         )
 
-    async def Heads(self, request: pb.HeadsRequest, context: object) -> pb.HeadsResponse:
+    async def Heads(self, request: pb.HeadsRequest, context: object = None) -> pb.HeadsResponse:
         """How far each tenant's events go."""
         async with self._database.system_transaction(SYSTEM_REASON) as connection:
             if request.HasField("changed_since"):
@@ -87,6 +87,6 @@ class EventLogServicer(rpc.EventLogServicer):
 
 
 def _looked_at(after: int, rows: Sequence[Row[Any]], events: Sequence[pb.Event], limit: int) -> int:
-    if len(events) == limit:
+    if events and len(events) == limit:
         return events[-1].sequence
     return max(after, rows[0].head) if rows else after

@@ -65,6 +65,8 @@ class RpcPolicy:
     settlement: Settlement | None
     # The events that end what the gateway keeps of its answers.
     outdated_by: frozenset[str] = frozenset()
+    # Permissions without which a part of the answer is left out.
+    parts: frozenset[str] = frozenset()
 
     @property
     def repeatable(self) -> bool:
@@ -101,6 +103,7 @@ def _policy(method: MethodDescriptor) -> RpcPolicy:
         else None,
         settlement=_settlement(method, rpc),
         outdated_by=frozenset(rpc.outdated_by),
+        parts=frozenset(rpc.parts),
     )
 
 

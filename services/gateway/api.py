@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import orjson
@@ -20,6 +21,7 @@ from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Idempotency
 from gateway.answers import (
     Answer,
+    Headers,
     error_answer,
     internal_answer,
     json_answer,
@@ -50,6 +52,23 @@ _HEADER_OF_TRAILER = {
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
+class Sendable(Protocol):
+    """What a request is answered with: an `Answer` in one piece, or a stream."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    async def send(
+        self, send: Send, request_id: str, rate_headers: Headers, *, with_body: bool = True
+    ) -> None:
+        """Write it out."""
+
+
+# Opens a stream for a message, a request, and who asks.
+OpenStream = Callable[[Any, HttpRequest, Callable[[], Awaitable[Client]]], Awaitable[Sendable]]
+
+
 class Credentials(Protocol):
     """Knows who is calling."""
 
@@ -71,6 +90,7 @@ class Api:
         limits: how often.
         feed: where the end of follow-up work is heard of.
         kept: answers that need not be asked for again.
+        streams: by the path of the rpc, what answers a client that asks for a stream.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
     """
@@ -83,6 +103,7 @@ class Api:
         limits: RequestLimits,
         feed: Feed,
         kept: KeptRecords,
+        streams: Mapping[str, OpenStream] = MappingProxyType({}),
         *,
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
@@ -99,6 +120,7 @@ class Api:
         }
         self._settlements = Settlements(feed, reads)
         self._kept = kept
+        self._streams = streams
         self._preconditions = Preconditions(routes.records, self._rpcs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,15 +130,16 @@ class Api:
         self._room -= 1
         try:
             answer = await self._answer_or_error(request)
+            # Before it is sent: a stream may go on for days.
+            seconds = time.monotonic() - started
             with_body = request.method != "HEAD"
             await answer.send(send, request.request_id, request.rate_headers, with_body=with_body)
         finally:
             self._room += 1
-        seconds = time.monotonic() - started
         self._metrics.observe(request, answer.status, seconds)
         _record(request, answer.status, seconds)
 
-    async def _answer_or_error(self, request: HttpRequest) -> Answer:
+    async def _answer_or_error(self, request: HttpRequest) -> Sendable:
         try:
             return await self._answer(request)
         except DomainError as error:
@@ -125,7 +148,7 @@ class Api:
             log.exception("request broke", request_id=request.request_id, path=request.path)
             return internal_answer(request.path)
 
-    async def _answer(self, request: HttpRequest) -> Answer:
+    async def _answer(self, request: HttpRequest) -> Sendable:
         if self._room < 0:
             raise TooManyAtOnce
         match = self._routes.find(request.path)
@@ -164,9 +187,12 @@ class Api:
         await self._limits.take(request, client, template, route.policy.rate_cost if route else 1)
         return client
 
-    async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Answer:
+    async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Sendable:
         started = time.monotonic()
         message = await read_message(route, values, request)
+        if request.wants_stream and route.policy.path in self._streams:
+            client = partial(self._credentials.client_of, request.authorization)
+            return await self._streams[route.policy.path](message, request, client)
         settlement, seconds = route.policy.settlement, request.wait_seconds
         if route.policy.cache_seconds is not None:
             body = await self._kept.remember(route, message, self._reading(route, message, request))

@@ -3,7 +3,15 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +43,21 @@ from common.settings import Settings
 from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
-from erp.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
+from erp.events.v1.events_pb2 import Event
+from erp.gateway.v1 import (
+    event_service_pb2,
+    event_service_pb2_grpc,
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+)
 from gateway import api_tokens, invariants_watch, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
 from gateway.credentials import ApiTokenCredentials
+from gateway.event_bells import Bells
+from gateway.event_pages import EventPages
+from gateway.event_servicer import EventServicer
+from gateway.event_stream import EventStreams
 from gateway.feed import Feed
 from gateway.figures import FIGURES
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
@@ -66,6 +84,8 @@ SYSTEM_REASONS = frozenset(
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
+_FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
+LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
 log = structlog.get_logger()
@@ -103,6 +123,8 @@ async def serve(settings: Settings, stop: Stop) -> None:
         gateway.readiness.drain()
         async with _hastened_by(stop, gateway.http):
             await _pause(stop, settings.drain_wait_seconds)
+            # After the pause: whoever comes back at once is to find another process.
+            gateway.streams.end()
             # REST first: its requests may still need what is served over gRPC here.
             await gateway.http.stop()
         await gateway.grpc.drain(stop)
@@ -122,25 +144,31 @@ class _Gateway:
     http: HttpServer
     grpc: Server
     readiness: Readiness
+    streams: EventStreams
 
     @classmethod
     async def open(cls, settings: Settings, opened: AsyncExitStack) -> "_Gateway":
         """Start everything; what `opened` holds afterwards ends in reverse order."""
         publishing = _redis(settings, opened, Role.EVENTS)
         routes = Routes(all_services())
-        feed = Feed(_settlement_events(routes), _redis(settings, opened, Role.QUEUE))
         cache = Cache(_redis(settings, opened, Role.CACHE), settings.cache_prefix)
         kept = KeptRecords(cache, routes.all)
-        publisher = Publisher(publishing, feed, kept.hear)
+        channels = _channels(settings, opened)
+        logs = _event_logs(channels)
+        bells = Bells(logs, lambda: feed.connected)
+        listening = _redis(settings, opened, Role.QUEUE)
+        feed = Feed(_settlement_events(routes), listening, bells.hear)
+        publisher = Publisher(publishing, feed, _told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         database = open_database(settings, doorbell.ring, cache.flush_of)
+        logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
         credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
         cache.on_flush(credentials.hear)
-        channels = _channels(settings, opened)
 
+        pages = EventPages(logs)
         invariants = _invariants(channels, database)
-        grpc = _grpc_server(settings, database, publisher, invariants)
+        grpc = _grpc_server(settings, database, publisher, invariants, pages)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
@@ -149,15 +177,18 @@ class _Gateway:
         timeout = settings.request_timeout_seconds
         limits = _limits(settings, opened)
         every = {**channels, NAME: own}
-        api = Api(routes, every, credentials, limits, feed, kept, timeout_seconds=timeout)
+        most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
+        streams = EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+        opening = {LIST_EVENTS: streams.open}
+        api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        for loop in (cache.run(), doorbell.run(), feed.run(), readiness.watch()):
+        for loop in (cache.run(), doorbell.run(), feed.run(), bells.run(), readiness.watch()):
             _run_until_closed(opened, loop)
         for loop in _watches(settings, database, health, invariants):
             _run_until_closed(opened, loop)
         await http.start()
-        return cls(http, grpc, readiness)
+        return cls(http, grpc, readiness, streams)
 
 
 def _watches(
@@ -171,7 +202,11 @@ def _watches(
 
 
 def _grpc_server(
-    settings: Settings, database: Database, publisher: Publisher, invariants: Invariants
+    settings: Settings,
+    database: Database,
+    publisher: Publisher,
+    invariants: Invariants,
+    pages: EventPages,
 ) -> Server:
     servicer = GatewayServicer(database, invariants)
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -179,6 +214,9 @@ def _grpc_server(
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
     services = [
         Service(_OWN["GatewayService"], add_gateway, servicer),
+        Service(
+            _FEED, event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(pages)
+        ),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
     ]
@@ -187,6 +225,22 @@ def _grpc_server(
     verifier = verifier_of(settings, NAME)
     checks = {"database": database.ping}
     return Server(NAME, settings, services, verifier, checks, Repetitions(database))
+
+
+def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
+    """The events of the other services."""
+    stub: Any = events_pb2_grpc.EventLogStub
+    return {name: stub(channel) for name, channel in channels.items()}
+
+
+def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:
+    """Who is told of published events before they are on Redis."""
+
+    async def hear(events: Sequence[Event]) -> None:
+        bells.published(events)
+        await kept.hear(events)
+
+    return hear
 
 
 def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:

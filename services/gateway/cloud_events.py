@@ -8,18 +8,32 @@ import orjson
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-# What an event of these types says can only be read once its type is known to protobuf.
-from erp.accounting.v1 import events_pb2 as _accounting  # noqa: F401
+from erp.accounting.v1 import events_pb2 as _accounting
 from erp.events.v1.events_pb2 import Event
-from erp.gateway.v1 import events_pb2 as _gateway  # noqa: F401
-from erp.inventory.v1 import events_pb2 as _inventory  # noqa: F401
-from erp.sales.v1 import events_pb2 as _sales  # noqa: F401
+from erp.gateway.v1 import events_pb2 as _gateway
+from erp.inventory.v1 import events_pb2 as _inventory
+from erp.sales.v1 import events_pb2 as _sales
 from gateway.json_output import writer_for
 from gateway.timestamps import write_timestamp
 
 
 def to_cloud_event(event: Event) -> bytes:
-    """The event for subscribers, its data in the JSON of the REST API.
+    """The event as JSON text, for subscribers."""
+    return orjson.dumps(cloud_event(event))
+
+
+def known_types() -> frozenset[str]:
+    """The events that this gateway knows of."""
+    files = (_accounting, _gateway, _inventory, _sales)
+    return frozenset(
+        f"{file.DESCRIPTOR.package}.{name}"
+        for file in files
+        for name in file.DESCRIPTOR.message_types_by_name
+    )
+
+
+def cloud_event(event: Event) -> dict[str, Any]:
+    """The event as what JSON can hold, its data in the JSON of the REST API.
 
     Data of a type that this gateway does not know yet, because the service is newer, stays as the
     service wrote it, in `data_base64`.
@@ -38,7 +52,7 @@ def to_cloud_event(event: Event) -> bytes:
         envelope["subject"] = event.subject
     if event.request_id:
         envelope["requestid"] = event.request_id
-    return orjson.dumps(envelope | _data(event))
+    return envelope | _data(event)
 
 
 def _data(event: Event) -> dict[str, Any]:

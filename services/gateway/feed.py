@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import orjson
 import structlog
@@ -21,16 +21,27 @@ log = structlog.get_logger()
 Topic = tuple[str, str]  # event type, subject
 
 
+def _nobody(_channel: bytes, _data: bytes) -> None:
+    """Nobody else listens."""
+
+
 class Feed:
     """Hears the events of these types, from this process's own publisher and from Redis.
 
     It may lose any of them: a waiter looks for itself now and then.
     """
 
-    def __init__(self, types: Iterable[str], redis: Redis | None) -> None:
+    def __init__(
+        self,
+        types: Iterable[str],
+        redis: Redis | None,
+        overhear: Callable[[bytes, bytes], None] = _nobody,
+    ) -> None:
+        """Listen to this Redis; `overhear` gets every doorbell, as channel and text."""
         self._types = frozenset(types)
         self._marks = tuple(f'"{name}"'.encode() for name in self._types)
         self._redis = redis
+        self._overhear = overhear
         # When each topic was last heard of, oldest first.
         self._heard: OrderedDict[Topic, float] = OrderedDict()
         self._waiting: dict[Topic, set[asyncio.Future[None]]] = {}
@@ -82,6 +93,7 @@ class Feed:
             self.connected = True
             async for message in channels.listen():
                 self._hear(message["data"])
+                self._overhear(message["channel"], message["data"])
 
     def _hear(self, data: bytes) -> None:
         # Nearly all are about something else: a look at the bytes is cheaper than reading them.

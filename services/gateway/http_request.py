@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from gateway.routes import Route
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30
+# Where the server puts what closes the connection at once.
+ABORT = "kv_erp.abort"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _JSON = re.compile(rb'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
@@ -33,6 +35,7 @@ class HttpRequest:
 
     __slots__ = (
         "__dict__",
+        "_abort",
         "_headers",
         "_receive",
         "_scope_headers",
@@ -47,6 +50,7 @@ class HttpRequest:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
+        self._abort: Callable[[], None] = scope.get("extensions", {}).get(ABORT, _nothing)
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.method: str = scope["method"]
         # Still percent-encoded.
@@ -63,6 +67,25 @@ class HttpRequest:
         self.request_id: str = (
             given.decode() if given and _REQUEST_ID.fullmatch(given) else str(ids.new())
         )
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether the answer is to go on for as long as there is news."""
+        return b"text/event-stream" in self._headers.get(b"accept", b"")
+
+    @property
+    def last_event_id(self) -> str:
+        """Where the caller's stream broke off; empty when it has had none."""
+        return self._headers.get(b"last-event-id", b"").decode("latin-1")
+
+    async def gone(self) -> None:
+        """Return when the client has hung up. Only once the body has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def hang_up(self) -> None:
+        """Close the connection without regard to what has not been sent."""
+        self._abort()
 
     @property
     def authorization(self) -> bytes | None:
@@ -179,3 +202,7 @@ def _seconds(preference: str) -> int:
             "Prefer", f"must say wait=N with N from 0 to {LONGEST_WAIT_SECONDS} seconds"
         )
     return int(match[2])
+
+
+def _nothing() -> None:
+    """The connection is not ours to close."""

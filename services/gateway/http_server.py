@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from common import ids
 from common.settings import Address, SettingsError
 from gateway.answers import problem_bytes
+from gateway.http_request import ABORT
 
 LARGEST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0
@@ -60,6 +61,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Let the request in."""
         self._in_head = False
         self._stop_timer()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

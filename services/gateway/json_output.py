@@ -72,7 +72,15 @@ def _value_writer(field: FieldDescriptor) -> Writer | None:
             return None
 
 
+def _write_event(event: Any) -> Any:
+    # Later, as an event holds messages that are written here in turn.
+    from gateway.cloud_events import cloud_event  # noqa: PLC0415
+
+    return cloud_event(event)
+
+
 _SPECIAL: dict[str, Writer] = {
+    "erp.events.v1.Event": _write_event,
     "google.protobuf.Timestamp": write_timestamp,
     "google.protobuf.FieldMask": lambda mask: ",".join(mask.paths),
     "google.rpc.Status": problem_of_status,

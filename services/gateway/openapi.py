@@ -73,6 +73,28 @@ _PROBLEM: Schema = {
     },
     "required": ["type", "title", "status", "detail", "reason"],
 }
+_CLOUD_EVENT: Schema = {
+    "type": "object",
+    "description": "One thing that happened (CloudEvents 1.0).",
+    "properties": {
+        "specversion": {"type": "string", "const": "1.0"},
+        "type": {"type": "string", "description": "Such as erp.sales.v1.OrderConfirmed."},
+        "source": {"type": "string", "description": "The service, such as /sales."},
+        "id": {"type": "string", "format": "uuid"},
+        "time": {"type": "string", "format": "date-time"},
+        "tenantid": {"type": "string", "format": "uuid"},
+        "sequence": {
+            "type": "integer",
+            "description": "Its place among the source's events of this tenant, without gap.",
+        },
+        "subject": {"type": "string", "description": "Id of the thing it happened to."},
+        "requestid": {"type": "string", "description": "The request that caused it."},
+        "datacontenttype": {"type": "string"},
+        "data": {"type": "object", "description": "What the type says."},
+        "data_base64": {"type": "string", "description": "In place of data of an unknown type."},
+    },
+    "required": ["specversion", "type", "source", "id", "time", "tenantid", "sequence"],
+}
 _PROBLEMS = {
     HTTPStatus.BAD_REQUEST: "The request is wrong; `errors` says where.",
     HTTPStatus.UNAUTHORIZED: "There is no credential, or it is not valid.",
@@ -220,7 +242,9 @@ def _responses(route: Route, schemas: Schemas) -> Object:
 
 def _components(schemas: Schemas) -> Object:
     return {
-        "schemas": dict(sorted({**schemas.by_name, "Problem": _PROBLEM}.items())),
+        "schemas": dict(
+            sorted({**schemas.by_name, "Problem": _PROBLEM, "CloudEvent": _CLOUD_EVENT}.items())
+        ),
         "responses": {status.name: _problem(status, text) for status, text in _PROBLEMS.items()},
         "headers": {name: _header(*described) for name, described in _HEADERS.items()},
         "parameters": {

@@ -12,8 +12,9 @@ from gateway.contract import all_services
 @cache
 def all_permissions() -> frozenset[str]:
     """What the rpcs with a route ask for: "sales.orders.write" and so on."""
-    policies = read_policies(*all_services()).values()
-    return frozenset(policy.permission for policy in policies if policy.route)
+    policies = [policy for policy in read_policies(*all_services()).values() if policy.route]
+    parts = (part for policy in policies for part in policy.parts)
+    return frozenset([*(policy.permission for policy in policies), *parts])
 
 
 def granted(granter: Caller, asked: Sequence[str]) -> list[str]:

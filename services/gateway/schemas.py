@@ -21,6 +21,7 @@ _OWN_FORM: dict[str, Schema] = {
         "description": "Names of fields, separated by commas.",
     },
     "google.rpc.Status": {"$ref": "#/components/schemas/Problem"},
+    "erp.events.v1.Event": {"$ref": "#/components/schemas/CloudEvent"},
 }
 _FORMATS = {"uuid": "uuid", "email": "email", "uri": "uri", "hostname": "hostname"}
 

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from common.settings.application import ApplicationSettings
 from common.settings.database import DatabaseSettings, database_urls
 from common.settings.edge import EdgeSettings
+from common.settings.events import EventSettings
 from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
 from common.settings.observation import ObservationSettings
@@ -37,6 +38,7 @@ class Settings(
     TlsSettings,
     EdgeSettings,
     ObservationSettings,
+    EventSettings,
     MailSettings,
     ServerSettings,
 ):
