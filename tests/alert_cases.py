@@ -17,7 +17,7 @@ _SERVERS = [
     f'kv_erp_process_info{{process="{name}", instance="{name}"}}'
     for name in (
         *("gateway", "inventory", "accounting", "sales"),
-        *("inventory-worker", "accounting-worker", "sales-worker"),
+        *("inventory-worker", "accounting-worker", "sales-worker", "gateway-worker"),
     )
 ]
 _REQUESTS = 'kv_erp_http_requests_total{method="GET", route="/api/v1/orders", status="%s"}'

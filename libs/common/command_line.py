@@ -10,8 +10,12 @@ from typing import Any
 from common import process
 from common.process import Stop
 from common.settings import Settings, SettingsError, load_settings
+from common.variables import seconds
 
 __all__ = ["WorkerOptions", "service_command_line"]
+
+_MOST_TRIES = 100
+_SHORTEST_TIMEOUT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,36 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     worker = commands.add_parser("worker", help="apply events and run jobs")
     worker.add_argument(
-        "--queue", action="append", default=[], help="may come several times, first one first"
+        "--queue",
+        action="append",
+        default=[],
+        choices=("high", "default", "low"),
+        help="may come several times, first one first; all of them if absent",
     )
     worker.add_argument(
-        "--tries", type=int, default=3, help="attempts before a job is parked (default: 3)"
+        "--tries",
+        type=_tries,
+        default=3,
+        help="failures before a job that says nothing itself is parked (default: 3)",
     )
     worker.add_argument(
-        "--timeout", type=float, default=60, help="seconds for one attempt (default: 60)"
+        "--timeout",
+        type=_seconds,
+        default=60,
+        help="seconds for one attempt of a job that says nothing itself (default: 60)",
     )
     commands.add_parser("migrate", help="bring the database to the newest schema")
     return parser
+
+
+def _tries(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST_TRIES):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST_TRIES}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return seconds(_SHORTEST_TIMEOUT_SECONDS)(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

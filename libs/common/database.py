@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, consistency, deadline, held_locks
+from common import caller, consistency, deadline, held_locks, interruption
 from common.connections import (
     USUAL,
     Habits,
@@ -61,6 +61,8 @@ log = structlog.get_logger()
 # Stores a transaction's events; returns what the doorbell rings with after the commit.
 WriteEvents = Callable[[Transaction], Awaitable[list[Any]]]
 RingDoorbell = Callable[[list[Any]], None]
+# Stores a transaction's jobs; returns what their workers are woken with after the commit.
+WriteJobs = Callable[[Transaction], Awaitable[list[Any]]]
 # Ends what is cached of a tenant under some tags; never fails.
 Flush = Callable[[UUID, Sequence[str]], Awaitable[None]]
 
@@ -74,6 +76,8 @@ class Database:
         system_reasons: what `system_transaction` may be used for in this service.
         write_events: stores the events of a transaction before it commits.
         ring: told of the stored events after the commit; must not block.
+        write_jobs: stores the jobs of a transaction before it commits.
+        wake: told of the stored jobs after the commit; must not block.
         flush: told of what the commit outdated, before anybody learns of the commit.
         pool_size: most connections of the application role that this process opens, to each server.
         service: whose database it is, as consistency tokens name it; without a name none are made.
@@ -90,6 +94,8 @@ class Database:
         system_reasons: frozenset[str] = frozenset(),
         write_events: WriteEvents | None = None,
         ring: RingDoorbell | None = None,
+        write_jobs: WriteJobs | None = None,
+        wake: RingDoorbell | None = None,
         flush: Flush | None = None,
         pool_size: int = 8,
         service: str = "",
@@ -109,11 +115,13 @@ class Database:
             habits=habits,
         )
         self._system_engine = (
-            open_engine(system_url, 2, habits=habits, name="system") if system_url else None
+            open_engine(system_url, 4, habits=habits, name="system") if system_url else None
         )
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
+        self._write_jobs = write_jobs
+        self._wake = wake
         self._flush = flush
 
     @asynccontextmanager
@@ -126,8 +134,14 @@ class Database:
             OutcomeUnknown: the connection broke during the commit.
             LockLost: a lock of this task ended meanwhile; it was rolled back.
         """
-        tenant_id = _tenant_of_caller()
+        with interruption.holding():
+            async with self._tenant_transaction(_tenant_of_caller()) as transaction:
+                yield transaction
+
+    @asynccontextmanager
+    async def _tenant_transaction(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
         events: list[Any] = []
+        jobs: list[Any] = []
         outdated: list[str] = []
         try:
             async with (
@@ -136,6 +150,8 @@ class Database:
             ):
                 transaction = Transaction(connection, tenant_id, outdated=outdated)
                 yield transaction
+                if transaction.pending_jobs:
+                    jobs = await self._store_jobs(transaction)
                 if transaction.pending_events and self._write_events:
                     events = await self._write_events(transaction)
                 await self._commit(connection)
@@ -145,6 +161,15 @@ class Database:
                 await self._flush(tenant_id, outdated)
         if events and self._ring:
             self._ring(events)
+        if jobs and self._wake:
+            self._wake(jobs)
+
+    async def _store_jobs(self, transaction: Transaction) -> list[Any]:
+        if self._write_jobs is None:
+            raise RuntimeError(
+                "this database was opened without write_jobs: the jobs would be lost"
+            )
+        return await self._write_jobs(transaction)
 
     async def _commit(self, connection: AsyncConnection) -> None:
         held_locks.refuse_if_lost()
@@ -163,7 +188,14 @@ class Database:
         Raises:
             ReplicaFailed: a replica broke off; the same read on the primary may well succeed.
         """
-        tenant_id = _tenant_of_caller()
+        with interruption.holding():
+            async with self._read_transaction(_tenant_of_caller(), fresh=fresh) as transaction:
+                yield transaction
+
+    @asynccontextmanager
+    async def _read_transaction(
+        self, tenant_id: UUID, *, fresh: bool
+    ) -> AsyncIterator[Transaction]:
         reading = None if fresh else consistency.current_reading()
         if reading is not None:
             begin = _begin_for(tenant_id, "BEGIN READ ONLY")
@@ -188,9 +220,10 @@ class Database:
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
         log.debug("system transaction", reason=reason)
-        async with connected(self._system_engine, f"BEGIN; {_limits()}") as connection:
-            yield connection
-            await commit(connection)
+        with interruption.holding():
+            async with connected(self._system_engine, f"BEGIN; {_limits()}") as connection:
+                yield connection
+                await commit(connection)
 
     async def run(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """Run `work` in a tenant transaction, again from the start when others got in its way.

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections import Counter as Count
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -21,6 +22,9 @@ __all__ = ["Calls", "Places", "TooManyCalls"]
 _LONGEST_WAIT_SECONDS = 5.0
 # What no tenant may take from all the others.
 _KEPT_FREE = 2
+_SEVERAL = 2
+# A tenant counts as there for so long after it last asked.
+_PRESENT_SECONDS = 10.0
 
 _REFUSED = Counter(
     "kv_erp_tenant_calls_refused_total", "Calls over a tenant's share of a process.", ["service"]
@@ -90,12 +94,28 @@ class Places:
 
     Args:
         places: how many there are.
+        most_beside_others: how many one tenant may hold while there are others, if that is less.
+        waiting: counts who waits for one.
+        waited: told how long they did.
+        full: what is raised to whom waited too long.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(
+        self,
+        places: int,
+        most_beside_others: int | None = None,
+        waiting: Gauge = _WAITING,
+        waited: Histogram = _WAITED,
+        full: Callable[[], DomainError] = partial(Unavailable, "The database"),  # noqa: B008 (a constant)
+    ) -> None:
         self._free = places
-        self._most = max(places - _KEPT_FREE, 1)
+        self._most_alone = max(places - _KEPT_FREE, 1)
+        self._most_beside_others = min(most_beside_others or places, self._most_alone)
+        self._waiters, self._waited = waiting, waited
+        self._full = full
         self._held: Count[UUID] = Count()
+        # When each tenant last asked, the latest last.
+        self._asked: OrderedDict[UUID, float] = OrderedDict()
         # In the order in which the tenants have their turn.
         self._waiting: OrderedDict[UUID, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -104,9 +124,9 @@ class Places:
         """Hold a place while inside; waits for one until the deadline, or 5 s at most.
 
         Raises:
-            Unavailable: there was none in that time.
+            DomainError: there was none in that time: `full`, by default Unavailable.
         """
-        if self._free and self._held[tenant] < self._most:
+        if self._free and self._held[tenant] < self._most_for(tenant):
             self._give(tenant)
         else:
             await self._wait(tenant)
@@ -115,10 +135,23 @@ class Places:
         finally:
             self._take_back(tenant)
 
+    def _most_for(self, tenant: UUID) -> int:
+        """How many places a tenant that asks now may hold."""
+        now = time.monotonic()
+        self._asked[tenant] = now
+        self._asked.move_to_end(tenant)
+        while next(iter(self._asked.values())) < now - _PRESENT_SECONDS:
+            self._asked.popitem(last=False)
+        return self._most
+
+    @property
+    def _most(self) -> int:
+        return self._most_alone if len(self._asked) < _SEVERAL else self._most_beside_others
+
     async def _wait(self, tenant: UUID) -> None:
         place = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant, deque()).append(place)
-        _WAITING.inc()
+        self._waiters.inc()
         asked = time.monotonic()
         try:
             async with asyncio.timeout(
@@ -129,11 +162,11 @@ class Places:
             if place.done() and not place.cancelled():
                 self._take_back(tenant)
             if isinstance(error, TimeoutError):
-                raise Unavailable("The database") from None
+                raise self._full() from None
             raise
         finally:
-            _WAITING.dec()
-            _WAITED.observe(time.monotonic() - asked)
+            self._waiters.dec()
+            self._waited.observe(time.monotonic() - asked)
 
     def _give(self, tenant: UUID) -> None:
         self._free -= 1

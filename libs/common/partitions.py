@@ -29,9 +29,12 @@ class Kept(NamedTuple):
 
 # Answers serve a client that asks again; events those who have to catch up.
 ANSWERS, EVENTS = Kept("idempotency_keys", "day", 2), Kept("events", "month", 90)
+FINISHED_JOBS = Kept("finished_jobs", "day", 7)
 
 
-def keep_partitions(database: Database, tables: Iterable[Kept] = (ANSWERS, EVENTS)) -> Duty:
+def keep_partitions(
+    database: Database, tables: Iterable[Kept] = (ANSWERS, EVENTS, FINISHED_JOBS)
+) -> Duty:
     """The duty to make the partitions of these tables ahead, and to drop the old ones."""
 
     async def roll() -> None:

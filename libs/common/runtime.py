@@ -23,8 +23,13 @@ from common.event_log import EventLogServicer
 from common.figures import OF_EVERY_DATABASE, Figure
 from common.health import Health
 from common.identity import minter_of, verifier_of
+from common.jobs.attempts import Limits
+from common.jobs.bell import JobBell
+from common.jobs.enqueueing import store_jobs
+from common.jobs.handlers import handlings_of, queues_of
+from common.jobs.tables import QUEUES
+from common.jobs.tables import SYSTEM_REASON as JOBS
 from common.locks import Locks
-from common.numbers import DOCUMENTS
 from common.partitions import keep_partitions
 from common.probed_port import probed
 from common.process import Stop
@@ -41,8 +46,11 @@ from erp.events.v1.events_pb2 import Event, PublishRequest
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
-_SYSTEM_REASONS = {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, figures.SYSTEM_REASON}
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
+
+SYSTEM_REASONS = frozenset(
+    {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, figures.SYSTEM_REASON, JOBS}
+)
 
 
 class Runtime:
@@ -51,28 +59,38 @@ class Runtime:
     Args:
         name: the service.
         settings: what the environment says.
-        system_reasons: what it may look past tenants for, besides telling its event heads.
+        system_reasons: what it may look past tenants for, besides events, jobs and partitions.
+        handlers: modules with its handlers of jobs. A server needs them too: they say into which
+            queue what it enqueues belongs.
     """
 
     def __init__(
-        self, name: str, settings: Settings, system_reasons: frozenset[str] = frozenset()
+        self,
+        name: str,
+        settings: Settings,
+        system_reasons: frozenset[str] = frozenset(),
+        handlers: Sequence[ModuleType] = (),
     ) -> None:
         self.name = name
         self.settings = settings
+        self.handlings = handlings_of(handlers)
         self._minter = minter_of(settings)
         self._certificates = certificates_of(settings)
         self._channels: dict[str, Channel] = {}
         self._opened = contextlib.AsyncExitStack()
         gateway = events_pb2_grpc.EventPublisherStub(self.channel("gateway", EVENT_PUBLISHER))
         self._doorbell = Doorbell(name, _publishing(gateway))
+        self._bell = JobBell(name, self._closed_in_the_end(open_redis(settings, Role.EVENTS)))
         redis = self._closed_in_the_end(open_redis(settings, Role.CACHE))
         self.cache = Cache(redis, settings.cache_prefix)
         self.database = Database(
             settings.need_secret("database_url"),
             settings.need_secret("system_database_url"),
-            system_reasons=system_reasons | _SYSTEM_REASONS,
+            system_reasons=system_reasons | SYSTEM_REASONS,
             write_events=outbox.write_events(name),
             ring=self._doorbell.ring,
+            write_jobs=store_jobs(queues_of(self.handlings)),
+            wake=self._bell.ring,
             flush=self.cache.flush_of,
             pool_size=settings.database_pool,
             service=name,
@@ -129,11 +147,11 @@ class Runtime:
         self,
         stop: Stop,
         options: WorkerOptions,
-        listeners: ModuleType,
+        listeners: ModuleType | None = None,
         duties: Sequence[Duty] = (),
         business: Sequence[Figure] = (),
     ) -> None:
-        """Apply what the listeners of the wanted queues listen to until told to stop.
+        """Listen and do jobs of the wanted queues until told to stop.
 
         Args:
             stop: tells when.
@@ -142,25 +160,55 @@ class Runtime:
             duties: recurring work.
             business: what Prometheus is told of the service's own tables.
         """
+        redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
+        workers = (
+            self._event_worker(options, listeners, redis, duties),
+            self._job_worker(options, redis),
+        )
+        health = Health([], {"database": self.database.ping})
+        shown = figures.show(self.name, self.database, [*OF_EVERY_DATABASE, *business])
+        async with self._ringing(shown), probed(self.settings, health):
+            tasks = [asyncio.create_task(worker.run()) for worker in workers]
+            stopped = asyncio.create_task(stop.wait())
+            # One that ends by itself is broken: so does the process, and is started again.
+            await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            for worker in workers:
+                worker.stop()
+            await asyncio.gather(*tasks)
+
+    def _event_worker(
+        self,
+        options: WorkerOptions,
+        listeners: ModuleType | None,
+        redis: Redis,
+        duties: Sequence[Duty],
+    ) -> Any:
         # Servers do not need it.
         from common.worker import EventWorker  # noqa: PLC0415
 
         lanes = [
             lane
-            for lane in lanes_of(listeners)
+            for lane in (lanes_of(listeners) if listeners else [])
             if not options.queues or lane.name in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
         duties = [keep_partitions(self.database), *duties]
-        worker = EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
-        health = Health([], {"database": self.database.ping})
-        shown = figures.show(self.name, self.database, [*OF_EVERY_DATABASE, DOCUMENTS, *business])
-        async with self._ringing(shown), probed(self.settings, health):
-            task = asyncio.create_task(worker.run())
-            await stop.wait()
-            worker.stop()
-            await task
+        return EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+
+    def _job_worker(self, options: WorkerOptions, redis: Redis) -> Any:
+        from common.jobs.worker import JobWorker, Pace  # noqa: PLC0415
+
+        return JobWorker(
+            self.name,
+            self.database,
+            self.handlings,
+            options.queues or QUEUES,
+            redis,
+            self._bell,
+            Limits(options.tries, options.timeout_seconds),
+            Pace.of(self.settings),
+        )
 
     def _closed_in_the_end(self, redis: Redis) -> Redis:
         self._opened.push_async_callback(redis.aclose)
@@ -175,7 +223,7 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def _ringing(self, *besides: Coroutine[Any, Any, None]) -> Any:
         """Ring the doorbell and mind the cache while what is inside goes on; then close all."""
-        loops = (self._doorbell.run(), self.cache.run(), *besides)
+        loops = (self._doorbell.run(), self._bell.run(), self.cache.run(), *besides)
         running = [asyncio.create_task(loop) for loop in loops]
         try:
             yield

@@ -29,6 +29,8 @@ class Transaction:
     tenant_id: UUID
     # Written by outbox.publish; numbered and stored as the transaction's last write.
     pending_events: list[PendingEvent] = field(default_factory=list)
+    # Written by jobs.enqueue and its like; stored before the events.
+    pending_jobs: list[Any] = field(default_factory=list)
     # Tags of the cache that end with its commit.
     outdated: list[str] = field(default_factory=list)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.credentials import DATABASES, SERVICES, Credentials
+from ops.credentials import DATABASES, Credentials
 from ops.ports import HOST
 from ops.urls import postgres_url_from, with_account, with_address, with_database
 
@@ -146,4 +146,4 @@ def _is_of_mail(name: str) -> bool:
 def port_names() -> list[str]:
     """Every port that the services of a stack need, but the gateway's HTTP port."""
     servers = [f"{name}.{use}" for name in DATABASES for use in ("grpc", "metrics")]
-    return servers + [f"{name}-worker.metrics" for name in SERVICES]
+    return servers + [f"{name}-worker.metrics" for name in DATABASES]

@@ -200,7 +200,7 @@ class Stack:
             servers = [self._server(name, wiring) for name in SERVICES]
             await supervisor.start(*servers)
         with self._progress.step("Workers"):
-            workers = [self._worker(name, wiring) for name in SERVICES]
+            workers = [self._worker(name, wiring) for name in DATABASES]
             await supervisor.start(*workers)
         with self._progress.step("Gateway"):
             await supervisor.start(self._server("gateway", wiring))

@@ -2,6 +2,7 @@
 
 from common import money
 from common.figures import Figure
+from common.numbers import DOCUMENTS
 
 _DIVISOR = "CASE total.currency {cases} ELSE 100 END".format(
     cases=" ".join(
@@ -23,6 +24,7 @@ def _of_revenue_accounts(side: str) -> str:
 
 # Totals are written with the entries that they add up, so they are as right as the books.
 BUSINESS = (
+    DOCUMENTS,
     Figure(
         "kv_erp_revenue_total",
         "Revenue posted since the beginning, of all tenants, in units of the currency.",

@@ -7,16 +7,18 @@ from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import consistency, tracing, trailers
+from common import caller, consistency, tracing, trailers
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
+from common.fair_share import Places
 from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Idempotency
 from gateway.answers import (
@@ -34,7 +36,7 @@ from gateway.feed import Feed
 from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
-from gateway.metrics import HttpMetrics
+from gateway.metrics import WAITED, WAITING, HttpMetrics
 from gateway.preconditions import Preconditions, etag_of, is_known
 from gateway.repeating import until_answered
 from gateway.requests import read_message
@@ -45,6 +47,11 @@ log = structlog.get_logger()
 
 # Stands for all paths that lead nowhere.
 _UNKNOWN = "unknown"
+# Calls that a process has open at the same time, and those of one tenant while there are others.
+_AT_ONCE = 128
+_AT_ONCE_BESIDE_OTHERS = 8
+# Operators of the platform take turns as one more tenant.
+_NO_TENANT = UUID(int=0)
 _HEADER_OF_TRAILER = {
     trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
     trailers.CONSISTENCY_TOKEN: b"consistency-token",
@@ -122,6 +129,7 @@ class Api:
         self._kept = kept
         self._streams = streams
         self._preconditions = Preconditions(routes.records, self._rpcs)
+        self._turns = Places(_AT_ONCE, _AT_ONCE_BESIDE_OTHERS, WAITING, WAITED, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
@@ -251,7 +259,9 @@ class Api:
         rpc, timeout = self._rpcs[route.policy.path], self._timeout_seconds
         metadata = _metadata(route, request)
         ask = partial(rpc.with_trailers, message, metadata=metadata, timeout=timeout)
-        return await (until_answered(ask) if request.idempotency_key else ask())
+        # Whoever sends many at once waits here, where that costs nobody else a thing.
+        async with self._turns.one_for(caller.current().tenant_id or _NO_TENANT):
+            return await (until_answered(ask) if request.idempotency_key else ask())
 
 
 def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:

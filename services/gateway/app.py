@@ -8,13 +8,13 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
-    Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import structlog
@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import gateway
-from common import event_log, figures, outbox, runtime
+from common import event_log, outbox, runtime
 from common.cache import Cache
 from common.certificates import certificates_of
 from common.channel import Channel, connect
@@ -30,14 +30,16 @@ from common.command_line import WorkerOptions
 from common.database import Database, Flush, RingDoorbell, habits_of
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
-from common.health import Health
 from common.identity import minter_of, verifier_of
-from common.probed_port import probed
+from common.jobs.bell import JobBell
+from common.jobs.enqueueing import store_jobs
+from common.jobs.handlers import handlings_of, queues_of
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
+from common.runtime import Runtime
 from common.server import Server, Service
 from common.settings import Settings
 from common.tasks import end
@@ -63,7 +65,6 @@ from gateway.figures import FIGURES
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
-from gateway.invariants_watch import InvariantsWatch, all_tenants
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -73,15 +74,9 @@ from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
 
 NAME = "gateway"
-SYSTEM_REASONS = frozenset(
-    {
-        api_tokens.LOOKUP,
-        tenants.LOOKUP,
-        event_log.SYSTEM_REASON,
-        figures.SYSTEM_REASON,
-        invariants_watch.SYSTEM_REASON,
-    }
-)
+# Modules with the gateway's handlers of jobs.
+HANDLERS: tuple[ModuleType, ...] = ()
+SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
@@ -92,15 +87,27 @@ log = structlog.get_logger()
 
 
 def open_database(
-    settings: Settings, ring: RingDoorbell | None = None, flush: Flush | None = None
+    settings: Settings,
+    ring: RingDoorbell | None = None,
+    flush: Flush | None = None,
+    wake: RingDoorbell | None = None,
 ) -> Database:
-    """The gateway's database; `ring` is told of its events, `flush` of what they outdate."""
+    """The gateway's database.
+
+    Args:
+        settings: say where it is.
+        ring: told of its events.
+        flush: told of what they outdate.
+        wake: told of its jobs.
+    """
     return Database(
         settings.need_secret("database_url"),
         settings.need_secret("system_database_url"),
         system_reasons=SYSTEM_REASONS,
         write_events=outbox.write_events(NAME),
         ring=ring,
+        write_jobs=store_jobs(queues_of(handlings_of(HANDLERS))),
+        wake=wake,
         flush=flush,
         pool_size=settings.database_pool,
         service=NAME,
@@ -131,10 +138,14 @@ async def serve(settings: Settings, stop: Stop) -> None:
 
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
-    """The gateway listens to no events and has no jobs yet: its worker waits to be stopped."""
-    log.info("nothing to work on", queues=options.queues, metrics=str(settings.metrics_bind))
-    async with probed(settings, Health([], {})):
-        await stop.wait()
+    """Do the gateway's jobs and duties until told to stop."""
+    reasons = SYSTEM_REASONS | {invariants_watch.SYSTEM_REASON}
+    opened = Runtime(NAME, settings, reasons, HANDLERS)
+    channels = {name: opened.channel(name, _AUDITOR) for name in SERVICES if name != NAME}
+    invariants = _invariants(channels, opened.database)
+    seconds = settings.invariants_seconds
+    duties = invariants_watch.duties(invariants.check, opened.database, seconds)
+    await opened.work(stop, options, duties=duties, business=FIGURES)
 
 
 @dataclass(frozen=True)
@@ -160,15 +171,15 @@ class _Gateway:
         feed = Feed(_settlement_events(routes), listening, bells.hear)
         publisher = Publisher(publishing, feed, _told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
-        database = open_database(settings, doorbell.ring, cache.flush_of)
+        job_bell = JobBell(NAME, publishing)
+        database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
         credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
         cache.on_flush(credentials.hear)
 
         pages = EventPages(logs)
-        invariants = _invariants(channels, database)
-        grpc = _grpc_server(settings, database, publisher, invariants, pages)
+        grpc = _grpc_server(settings, channels, database, publisher, pages)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
@@ -183,32 +194,20 @@ class _Gateway:
         api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        for loop in (cache.run(), doorbell.run(), feed.run(), bells.run(), readiness.watch()):
-            _run_until_closed(opened, loop)
-        for loop in _watches(settings, database, health, invariants):
-            _run_until_closed(opened, loop)
+        running = (one.run() for one in (cache, doorbell, job_bell, feed, bells))
+        _run_until_closed(opened, *running, readiness.watch(), health.watch())
         await http.start()
         return cls(http, grpc, readiness, streams)
 
 
-def _watches(
-    settings: Settings, database: Database, health: SystemHealth, invariants: Invariants
-) -> Iterator[Coroutine[Any, Any, None]]:
-    """What tells Prometheus how the system is."""
-    tenants = partial(all_tenants, database)
-    yield health.watch()
-    yield figures.show(NAME, database, FIGURES)
-    yield InvariantsWatch(invariants.check, tenants, settings.invariants_seconds).run()
-
-
 def _grpc_server(
     settings: Settings,
+    channels: Mapping[str, Channel],
     database: Database,
     publisher: Publisher,
-    invariants: Invariants,
     pages: EventPages,
 ) -> Server:
-    servicer = GatewayServicer(database, invariants)
+    servicer = GatewayServicer(database, _invariants(channels, database))
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
     add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
@@ -303,8 +302,9 @@ def _settlement_events(routes: Routes) -> set[str]:
     return {settlement.event for settlement in settlements if settlement}
 
 
-def _run_until_closed(opened: AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
-    opened.push_async_callback(end, asyncio.create_task(loop))
+def _run_until_closed(opened: AsyncExitStack, *loops: Coroutine[Any, Any, None]) -> None:
+    for loop in loops:
+        opened.push_async_callback(end, asyncio.create_task(loop))
 
 
 async def _pause(stop: Stop, seconds: float) -> None:

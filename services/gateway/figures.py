@@ -1,9 +1,8 @@
 """What the gateway tells Prometheus of those who use the system."""
 
-from common.figures import OF_EVERY_DATABASE, Figure
+from common.figures import Figure
 
 FIGURES = (
-    *OF_EVERY_DATABASE,
     Figure(
         "kv_erp_tenants",
         "Companies, by plan.",

@@ -1,7 +1,5 @@
 """The system's promises, checked on one tenant after another for as long as it runs."""
 
-import asyncio
-import random
 from collections import Counter as Count
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
@@ -13,10 +11,10 @@ from sqlalchemy import text
 from common import ids
 from common.caller import acting_as, service_caller
 from common.database import Database
-from common.errors import DomainError
+from common.duties import Duty
 from erp.audit.v1.audit_pb2 import Violation
 
-__all__ = ["SYSTEM_REASON", "InvariantsWatch", "all_tenants"]
+__all__ = ["SYSTEM_REASON", "InvariantsWatch", "duties"]
 
 SYSTEM_REASON = "invariants"
 
@@ -41,39 +39,25 @@ class InvariantsWatch:
     Args:
         check: finds what does not hold for the caller's tenant.
         tenants: all of them.
-        every_seconds: from one check to the next; each reads all orders of a tenant.
     """
 
-    def __init__(
-        self,
-        check: Check,
-        tenants: Callable[[], Awaitable[Sequence[UUID]]],
-        every_seconds: float,
-    ) -> None:
+    def __init__(self, check: Check, tenants: Callable[[], Awaitable[Sequence[UUID]]]) -> None:
         self._check = check
         self._tenants = tenants
-        self._every_seconds = every_seconds
         self._waiting: list[UUID] = []
         self._found: dict[UUID, Count[str]] = {}
         self._shown: set[str] = set()
         _CHECKED.set_to_current_time()
 
-    async def run(self) -> None:
-        """Check until cancelled; not at all when there is no time between checks."""
-        while self._every_seconds:
-            # Several gateways do not check at the same moment.
-            await asyncio.sleep(self._every_seconds * random.uniform(0.75, 1.25))  # noqa: S311 (jitter, not a secret)
-            try:
-                await self.check_next()
-            except DomainError as error:
-                _CHECKS.labels("failed").inc()
-                log.info("invariants not checked", error=str(error))
-            except Exception:
-                _CHECKS.labels("failed").inc()
-                log.exception("invariants not checked")
-
     async def check_next(self) -> None:
         """Check one tenant; when all have had their turn, start again."""
+        try:
+            await self._check_next()
+        except Exception:
+            _CHECKS.labels("failed").inc()
+            raise
+
+    async def _check_next(self) -> None:
         if not self._waiting:
             self._waiting = list(await self._tenants())
             self._found = {one: self._found.get(one, Count()) for one in self._waiting}
@@ -103,7 +87,15 @@ class InvariantsWatch:
             _VIOLATIONS.labels(rule).set(total[rule])
 
 
-async def all_tenants(database: Database) -> list[UUID]:
-    """The ids of all tenants."""
-    async with database.system_transaction(SYSTEM_REASON) as connection:
-        return list((await connection.execute(_TENANTS)).scalars())
+def duties(check: Check, database: Database, every_seconds: float) -> list[Duty]:
+    """The duty to check the next tenant after so long; none when there is no time between.
+
+    A check reads all orders of its tenant.
+    """
+
+    async def tenants() -> list[UUID]:
+        async with database.system_transaction(SYSTEM_REASON) as connection:
+            return list((await connection.execute(_TENANTS)).scalars())
+
+    watch = InvariantsWatch(check, tenants)
+    return [Duty("check invariants", every_seconds, watch.check_next)] if every_seconds else []

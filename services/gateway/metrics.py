@@ -1,6 +1,6 @@
 """What Prometheus is told about the requests from outside."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from common import caller
 from common.labels import Bounded
@@ -9,6 +9,12 @@ from gateway.http_request import HttpRequest
 # The first so many tenants that come to a process have a name in its metrics.
 MOST_TENANTS = 200
 
+WAITING = Gauge("kv_erp_http_requests_waiting", "Requests that wait for their turn.")
+WAITED = Histogram(
+    "kv_erp_http_turn_wait_seconds",
+    "How long requests waited for their turn, those that had to wait.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 _REQUESTS = Counter(
     "kv_erp_http_requests_total", "Requests answered.", ["method", "route", "status"]
 )

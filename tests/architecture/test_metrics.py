@@ -9,8 +9,8 @@ from ops.metrics_reference import REFERENCE, Definition, definitions, reference
 ALL = definitions()
 # What a label may say has to have an end.
 BOUNDED = """
-    breaker bucket code currency decide dependency duty kind lane method outcome plan pool process
-    queue replica role route rule series service source state status target tenant window
+    breaker bucket code currency decide dependency duty job kind lane method outcome plan pool
+    process queue replica role route rule series service source state status target tenant window
 """.split()
 
 

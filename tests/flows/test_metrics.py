@@ -97,7 +97,7 @@ async def test_every_process_tells_of_itself(stack: BackgroundStack, acme: Shop)
     for sample in samples:
         names[sample.process].add(sample.name)
     assert {"gateway", "inventory", "accounting", "sales"} <= set(names)
-    assert {"inventory-worker", "accounting-worker", "sales-worker"} <= set(names)
+    assert {"inventory-worker", "accounting-worker", "sales-worker", "gateway-worker"} <= set(names)
     for process, said in names.items():
         assert {
             "process_resident_memory_bytes",

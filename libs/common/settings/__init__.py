@@ -10,6 +10,7 @@ from common.settings.application import ApplicationSettings
 from common.settings.database import DatabaseSettings, database_urls
 from common.settings.edge import EdgeSettings
 from common.settings.events import EventSettings
+from common.settings.jobs import JobSettings
 from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
 from common.settings.observation import ObservationSettings
@@ -39,6 +40,7 @@ class Settings(
     EdgeSettings,
     ObservationSettings,
     EventSettings,
+    JobSettings,
     MailSettings,
     ServerSettings,
 ):
@@ -134,6 +136,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield from _not_for_production(settings)
     if 0 < sum(map(bool, (settings.tls_cert, settings.tls_key, settings.tls_ca))) < 3:  # noqa: PLR2004 (the three)
         yield "KV_ERP_TLS_CERT, KV_ERP_TLS_KEY and KV_ERP_TLS_CA go together: set all or none."
+    yield from _contradictions_of_jobs(settings)
     yield from _contradictions_of_mail(settings)
     taken: dict[Address, str] = {}
     for field in ("grpc_bind", "http_bind", "metrics_bind", "health_bind"):
@@ -150,6 +153,11 @@ def _not_for_production(settings: Settings) -> Iterator[str]:
         yield "APP_DEBUG is for development: APP_ENV says production."
     if settings.app_url and not settings.app_url.startswith("https://"):
         yield "APP_URL must begin with https:// in production, where sessions need it."
+
+
+def _contradictions_of_jobs(settings: Settings) -> Iterator[str]:
+    if settings.job_lease_seconds <= 3 * settings.job_heartbeat_seconds:
+        yield "KV_ERP_JOB_LEASE_SECONDS must be more than three heartbeats: jobs would run twice."
 
 
 def _contradictions_of_mail(settings: Settings) -> Iterator[str]:

@@ -7,6 +7,9 @@ import pytest
 
 from common import event_log, outbox, partitions
 from common.database import Database
+from common.jobs.enqueueing import store_jobs
+from common.jobs.tables import SYSTEM_REASON as JOBS
+from common.jobs.tables import job_tables
 from common.kept_answers import idempotency_keys
 from common.partitions import rolling_partitions
 from common.schema import event_tables, number_series, partitioned_events, protect
@@ -43,6 +46,7 @@ def scratch(servers: TestServers) -> ServiceDatabase:
             + partitioned_events("scratch")
             + partitions.ANSWERS.roll()
             + partitions.EVENTS.roll()
+            + job_tables("scratch")
             + _NOTES
             + protect("scratch", "notes")
         )
@@ -61,8 +65,9 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
     database = Database(
         scratch.app,
         scratch.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON}),
+        system_reasons=frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, JOBS}),
         write_events=outbox.write_events("notes"),
+        write_jobs=store_jobs({}),
     )
     yield database
     await database.close()

@@ -96,6 +96,41 @@ async def test_tenants_that_wait_get_places_in_turn(work):
     assert work.order[4:] == ["n3", "t1", "l3", "n4"]
 
 
+async def test_a_tenant_that_is_not_alone_holds_fewer_places():
+    places = Places(8, most_beside_others=2)
+    work = Work(places)
+
+    await work.begin(*((NOISY, f"n{number}") for number in range(7)))
+    alone = list(work.order)
+    await work.begin((LIGHT, "l1"))
+    for name in alone[:5]:
+        await work.end(name)
+    beside_light = len(work.order)
+    await work.end(alone[5])
+
+    assert alone == ["n0", "n1", "n2", "n3", "n4", "n5"]
+    assert beside_light == len([*alone, "l1", "n6"])
+    assert work.order[6] == "l1"
+    for event in work.may_end.values():
+        event.set()
+    await asyncio.gather(*work.tasks)
+
+
+async def test_a_tenant_that_has_not_asked_for_long_is_not_there():
+    places = Places(8, most_beside_others=2)
+    work = Work(places)
+    await work.begin((LIGHT, "l1"))
+    await work.end("l1")
+    places._asked[LIGHT] -= 11
+
+    await work.begin(*((NOISY, f"n{number}") for number in range(5)))
+
+    assert len(work.order) == 6
+    for event in work.may_end.values():
+        event.set()
+    await asyncio.gather(*work.tasks)
+
+
 async def test_who_gives_up_leaves_the_place_to_the_next(work):
     await work.begin(*((NOISY, f"n{number}") for number in range(5)))
     given_up = work.tasks.pop(2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.credentials import DATABASES, SERVICES, Credentials
+from ops.credentials import DATABASES, Credentials
 from ops.environment import Wiring, port_names
 from ops.urls import postgres_url_from, redis_url_from, with_account, with_database
 
@@ -31,7 +31,7 @@ def wiring(tmp_path: Path) -> Wiring:
 
 def test_every_process_has_ports_of_its_own(wiring: Wiring) -> None:
     environments = [wiring.for_server(name) for name in DATABASES]
-    environments += [wiring.for_worker(name) for name in SERVICES]
+    environments += [wiring.for_worker(name) for name in DATABASES]
 
     binds = [
         value

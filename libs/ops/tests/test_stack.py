@@ -101,7 +101,7 @@ def test_the_stack_starts_follows_a_killed_process_and_leaves_nothing(
     state = stack.state()
     assert state["tenants"]["acme"]["token"] == "token-of-acme"
     assert state["processes"].keys() == {
-        *("postgres", "redis", "mailbox", "gateway"),
+        *("postgres", "redis", "mailbox", "gateway", "gateway-worker"),
         *("inventory", "inventory-worker", "accounting", "accounting-worker"),
         *("sales", "sales-worker"),
     }
@@ -146,10 +146,10 @@ def test_the_gateway_stops_first_then_workers_then_servers(run: Callable[..., Ru
     stack.output_at_the_end()
 
     kinds = [
-        "gateway" if line.startswith("gateway") else line.split()[1]
+        "gateway" if line.startswith("gateway server") else line.split()[1]
         for line in stack.journal.read_text().splitlines()
     ]
-    assert kinds == ["gateway"] + ["worker"] * 3 + ["server"] * 3
+    assert kinds == ["gateway"] + ["worker"] * 4 + ["server"] * 3
 
 
 def test_nothing_outlives_a_killed_stack_and_the_next_one_starts(run: Callable[..., Run]) -> None:

@@ -1,0 +1,198 @@
+"""Jobs that come into being with the transaction that wants them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+from google.protobuf.message import Message
+from sqlalchemy import text
+
+from common import caller, ids
+from common.database import Transaction, WriteJobs
+from common.jobs.tables import QUEUES
+from erp.jobs.v1.links_pb2 import Link, Links
+
+__all__ = [
+    "NewBatch",
+    "NewJob",
+    "Woken",
+    "chain",
+    "enqueue",
+    "link_to",
+    "linked",
+    "name_of",
+    "store_jobs",
+]
+
+# One with the same id is the same work, not done yet.
+_INSERT = text("""
+    INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, unique_key, tries,
+                      links, chain_id, batch_id, ready_at)
+    SELECT :tenant_id, id, name, queue, CASE WHEN delay > 0 THEN 'delayed' ELSE 'ready' END,
+           payload, request_id, unique_key, tries, links, chain_id, batch_id,
+           clock_timestamp() + make_interval(secs => delay)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:queues AS text[]),
+                CAST(:payloads AS bytea[]), CAST(:request_ids AS text[]),
+                CAST(:unique_keys AS text[]), CAST(:tries AS int[]), CAST(:links AS bytea[]),
+                CAST(:chain_ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:delays AS float8[]))
+         AS item (id, name, queue, payload, request_id, unique_key, tries, links, chain_id,
+                  batch_id, delay)
+    ON CONFLICT (tenant_id, id) DO NOTHING
+    RETURNING id, queue, state
+""")
+
+_INSERT_BATCH = text("""
+    INSERT INTO job_batches (tenant_id, id, name, total, then_link, catch_link, finally_link,
+                             request_id)
+    VALUES (:tenant_id, :id, :name, :total, :then_link, :catch_link, :finally_link, :request_id)
+""")
+
+
+class Woken(NamedTuple):
+    """A job that is ready, as workers are told of it."""
+
+    queue: str
+    id: UUID
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that becomes real with its transaction."""
+
+    id: UUID
+    name: str
+    payload: bytes
+    request_id: str
+    # None: its handler's.
+    queue: str | None = None
+    delay_seconds: float = 0.0
+    unique_key: str | None = None
+    tries: int | None = None
+    links: bytes | None = None
+    chain_id: UUID | None = None
+    batch_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class NewBatch:
+    """A batch that becomes real with its transaction, as do its jobs."""
+
+    id: UUID
+    name: str
+    total: int
+    request_id: str
+    then_link: bytes | None
+    catch_link: bytes | None
+    finally_link: bytes | None
+
+
+def enqueue(
+    tx: Transaction,
+    message: Message,
+    *,
+    queue: str | None = None,
+    delay_seconds: float = 0,
+    unique_key: str | None = None,
+    tries: int | None = None,
+) -> UUID:
+    """Have a job done, once the transaction commits. Returns the id of the job that will do it.
+
+    Args:
+        tx: the transaction that wants it.
+        message: what describes the job; large things are left in tables and named here.
+        queue: "high", "default" or "low"; its handler's when absent.
+        delay_seconds: not before so long from now.
+        unique_key: while a job of this message and key is not done, this one is the same job.
+        tries: failures before it is parked; its handler's, else the worker's `--tries`.
+    """
+    if queue is not None and queue not in QUEUES:
+        raise ValueError(f"{queue!r} is not one of the queues {', '.join(QUEUES)}")
+    name = name_of(message)
+    job = NewJob(
+        id=ids.new() if unique_key is None else _id_of(tx.tenant_id, name, unique_key),
+        name=name,
+        payload=message.SerializeToString(),
+        request_id=caller.current().request_id,
+        queue=queue,
+        delay_seconds=delay_seconds,
+        unique_key=unique_key,
+        tries=tries,
+    )
+    tx.pending_jobs.append(job)
+    return job.id
+
+
+def chain(tx: Transaction, first: Message, *others: Message) -> UUID:
+    """Have jobs done one after another; returns the id of the first, by which all are found.
+
+    Each is enqueued by the transaction that completes the one before. One that is parked stops the
+    chain; when it is retried, the chain goes on.
+    """
+    links = [link_to(message) for message in (first, *others)]
+    tx.pending_jobs.append(linked(links, UUID(links[0].id), caller.current().request_id))
+    return UUID(links[0].id)
+
+
+def linked(links: Sequence[Link], chain_id: UUID | None, request_id: str) -> NewJob:
+    """The first of these links as a job that brings the others along."""
+    first, *others = links
+    return NewJob(
+        id=UUID(first.id),
+        name=first.name,
+        payload=first.payload,
+        request_id=request_id,
+        links=Links(links=others).SerializeToString() if others else None,
+        chain_id=chain_id,
+    )
+
+
+def link_to(message: Message) -> Link:
+    """A job to be enqueued later."""
+    return Link(id=str(ids.new()), name=name_of(message), payload=message.SerializeToString())
+
+
+def name_of(message: Message | type[Message]) -> str:
+    """Full name of a message, such as "erp.sales.v1.ConfirmationMail"."""
+    return str(message.DESCRIPTOR.full_name)
+
+
+def store_jobs(queues: Mapping[str, str]) -> WriteJobs:
+    """How a service stores its jobs; what that returns are those that are ready.
+
+    Args:
+        queues: that of each handler, by the full name of its message.
+    """
+
+    async def store(tx: Transaction) -> list[Woken]:
+        for batch in (new for new in tx.pending_jobs if isinstance(new, NewBatch)):
+            await tx.execute(_INSERT_BATCH, {"tenant_id": tx.tenant_id, **asdict(batch)})
+        jobs = [new for new in tx.pending_jobs if isinstance(new, NewJob)]
+        rows = await tx.rows(
+            _INSERT,
+            _columns(tx, jobs, [job.queue or queues.get(job.name, "default") for job in jobs]),
+        )
+        return [Woken(row.queue, row.id) for row in rows if row.state == "ready"]
+
+    return store
+
+
+def _columns(tx: Transaction, jobs: list[NewJob], queues: list[str]) -> dict[str, object]:
+    return {
+        "tenant_id": tx.tenant_id,
+        "ids": [job.id for job in jobs],
+        "names": [job.name for job in jobs],
+        "queues": queues,
+        "payloads": [job.payload for job in jobs],
+        "request_ids": [job.request_id for job in jobs],
+        "unique_keys": [job.unique_key for job in jobs],
+        "tries": [job.tries for job in jobs],
+        "links": [job.links for job in jobs],
+        "chain_ids": [job.chain_id for job in jobs],
+        "batch_ids": [job.batch_id for job in jobs],
+        "delays": [job.delay_seconds for job in jobs],
+    }
+
+
+def _id_of(tenant_id: UUID, name: str, unique_key: str) -> UUID:
+    return uuid5(tenant_id, f"{name}\0{unique_key}")
