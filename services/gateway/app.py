@@ -52,16 +52,17 @@ from erp.gateway.v1 import (
     gateway_service_pb2,
     gateway_service_pb2_grpc,
 )
-from gateway import api_tokens, invariants_watch, tenants
+from gateway import accounts, api_tokens, invariants_watch, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
-from gateway.credentials import ApiTokenCredentials
+from gateway.entrance import Entrance
 from gateway.event_bells import Bells
 from gateway.event_pages import EventPages
 from gateway.event_servicer import EventServicer
 from gateway.event_stream import EventStreams
 from gateway.feed import Feed
 from gateway.figures import FIGURES
+from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
@@ -76,7 +77,9 @@ from gateway.site import site
 NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
-SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, event_log.SYSTEM_REASON})
+SYSTEM_REASONS = frozenset(
+    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON}
+)
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
@@ -167,34 +170,30 @@ class _Gateway:
         channels = _channels(settings, opened)
         logs = _event_logs(channels)
         bells = Bells(logs, lambda: feed.connected)
-        listening = _redis(settings, opened, Role.QUEUE)
-        feed = Feed(_settlement_events(routes), listening, bells.hear)
+        feed = _feed(routes, _redis(settings, opened, Role.QUEUE), bells)
         publisher = Publisher(publishing, feed, _told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         job_bell = JobBell(NAME, publishing)
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
-        credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
-        cache.on_flush(credentials.hear)
-
+        entrance = _entrance(settings, opened, database, cache)
         pages = EventPages(logs)
-        grpc = _grpc_server(settings, channels, database, publisher, pages)
+        more = [*entrance.services, _feed_service(pages)]
+        grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
-        timeout = settings.request_timeout_seconds
-        limits = _limits(settings, opened)
-        every = {**channels, NAME: own}
-        most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
-        streams = EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
-        opening = {LIST_EVENTS: streams.open}
-        api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
+        streams = _streams(settings, pages, bells)
+        calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
+        limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
+        api = calls(limits, feed, kept, opening, **_api_options(settings))
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        running = (one.run() for one in (cache, doorbell, job_bell, feed, bells))
+        sessions = entrance.sessions
+        running = (one.run() for one in (cache, doorbell, job_bell, feed, bells, sessions))
         _run_until_closed(opened, *running, readiness.watch(), health.watch())
         await http.start()
         return cls(http, grpc, readiness, streams)
@@ -205,7 +204,7 @@ def _grpc_server(
     channels: Mapping[str, Channel],
     database: Database,
     publisher: Publisher,
-    pages: EventPages,
+    more: Sequence[Service],
 ) -> Server:
     servicer = GatewayServicer(database, _invariants(channels, database))
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -213,11 +212,9 @@ def _grpc_server(
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
     services = [
         Service(_OWN["GatewayService"], add_gateway, servicer),
-        Service(
-            _FEED, event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(pages)
-        ),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
+        *more,
     ]
     # The wait before the end is the gateway's as a whole, not that of each of its servers.
     settings = dataclasses.replace(settings, drain_wait_seconds=0.0)
@@ -240,6 +237,33 @@ def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaita
         await kept.hear(events)
 
     return hear
+
+
+def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
+    return Feed(_settlement_events(routes), listening, bells.hear)
+
+
+def _api_options(settings: Settings) -> dict[str, Any]:
+    origins = Origins(settings.trusted_origins)
+    return {"origins": origins, "timeout_seconds": settings.request_timeout_seconds}
+
+
+def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
+    most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
+    return EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+
+
+def _entrance(
+    settings: Settings, opened: AsyncExitStack, database: Database, cache: Cache
+) -> Entrance:
+    of_sessions = _redis(settings, opened, Role.SESSIONS)
+    of_logins = _redis(settings, opened, Role.LOGINS)
+    return Entrance.of(settings, database, of_sessions, of_logins, cache)
+
+
+def _feed_service(pages: EventPages) -> Service:
+    add = event_service_pb2_grpc.add_EventServiceServicer_to_server
+    return Service(_FEED, add, EventServicer(pages))
 
 
 def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:

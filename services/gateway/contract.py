@@ -3,7 +3,12 @@
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
 from erp.accounting.v1 import accounting_service_pb2
-from erp.gateway.v1 import event_service_pb2, gateway_service_pb2
+from erp.gateway.v1 import (
+    event_service_pb2,
+    gateway_service_pb2,
+    session_service_pb2,
+    user_service_pb2,
+)
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
 
@@ -11,7 +16,12 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
     "inventory": (inventory_service_pb2.DESCRIPTOR,),
     "accounting": (accounting_service_pb2.DESCRIPTOR,),
     "sales": (sales_service_pb2.DESCRIPTOR,),
-    "gateway": (gateway_service_pb2.DESCRIPTOR, event_service_pb2.DESCRIPTOR),
+    "gateway": (
+        gateway_service_pb2.DESCRIPTOR,
+        session_service_pb2.DESCRIPTOR,
+        user_service_pb2.DESCRIPTOR,
+        event_service_pb2.DESCRIPTOR,
+    ),
 }
 
 # The gRPC services of each, in the order in which the documentation shows them.

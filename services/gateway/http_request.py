@@ -39,6 +39,7 @@ class HttpRequest:
         "_headers",
         "_receive",
         "_scope_headers",
+        "address",
         "method",
         "path",
         "peer",
@@ -58,6 +59,8 @@ class HttpRequest:
         self.query: bytes = scope["query_string"]
         # Where the connection comes from.
         self.peer: str | None = client[0] if (client := scope.get("client")) else None
+        # Where the client is, as far as that can be believed; known once the request was counted.
+        self.address: str = "unknown"
         self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # Known once the request has been counted.
         self.rate_headers: Sequence[tuple[bytes, bytes]] = ()
@@ -96,6 +99,36 @@ class HttpRequest:
     def forwarded_for(self) -> list[bytes]:
         """The X-Forwarded-For headers, as sent, in their order."""
         return [value for name, value in self._scope_headers if name == b"x-forwarded-for"]
+
+    @property
+    def cookies(self) -> list[bytes]:
+        """The Cookie headers, as sent, in their order."""
+        return [value for name, value in self._scope_headers if name == b"cookie"]
+
+    @property
+    def csrf_token(self) -> bytes | None:
+        """What proves that the session's own page sent this, as sent."""
+        return self._headers.get(b"x-csrf-token")
+
+    @property
+    def origin(self) -> bytes | None:
+        """The origin of the page that sent this (RFC 6454), as sent."""
+        return self._headers.get(b"origin")
+
+    @property
+    def fetch_site(self) -> bytes | None:
+        """How that page's site relates to ours (Fetch Metadata), as sent."""
+        return self._headers.get(b"sec-fetch-site")
+
+    @property
+    def host(self) -> bytes | None:
+        """The name under which we were called, as sent."""
+        return self._headers.get(b"host")
+
+    @property
+    def user_agent(self) -> bytes:
+        """The program that sent this, in its own words."""
+        return self._headers.get(b"user-agent", b"")
 
     @property
     def if_match(self) -> bytes | None:

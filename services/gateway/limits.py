@@ -46,6 +46,7 @@ class RequestLimits:
             RateLimited: there is no budget left for it.
         """
         address = address_of(request.peer, request.forwarded_for, self._trusted_proxies)
+        request.address = address
         buckets = self._plans.buckets(client, address, template)
         if not buckets:
             now = time.time()

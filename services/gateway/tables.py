@@ -3,7 +3,7 @@
 from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
-from common.schema import id_column, tenant_table
+from common.schema import id_column, tenant_table, version_columns
 
 metadata = MetaData()
 
@@ -22,7 +22,9 @@ tenants = Table(
     Column("name", Text, nullable=False),
     Column("currency_code", Text, nullable=False),
     Column("plan", Text, nullable=False),
-    _moment("created_at"),
+    # "active" or "suspended".
+    Column("state", Text, nullable=False, server_default="active"),
+    *version_columns(),
 )
 
 users = tenant_table(
@@ -30,10 +32,33 @@ users = tenant_table(
     metadata,
     id_column(),
     Column("email", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
-    Column("permissions", ARRAY(Text), nullable=False),
-    _moment("created_at"),
-    _moment("updated_at"),
+    Column("name", Text, nullable=False, server_default=""),
+    # "invited" until there is a password, "active", or "deactivated".
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("password_hash", Text),
+    # SHA-256 of the token with which they may choose a password, once.
+    Column("setup_hash", LargeBinary),
+    _moment("setup_expires_at", optional=True),
+    *version_columns(),
+)
+
+roles = tenant_table(
+    "roles",
+    metadata,
+    id_column(),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    # Which of gateway.built_in_roles it is, whose permissions are not stored.
+    Column("built_in", Text),
+    Column("permissions", ARRAY(Text), nullable=False, server_default="{}"),
+    *version_columns(),
+)
+
+user_roles = tenant_table(
+    "user_roles",
+    metadata,
+    Column("user_id", UUID(as_uuid=True), primary_key=True),
+    Column("role_id", UUID(as_uuid=True), primary_key=True),
 )
 
 api_tokens = tenant_table(
@@ -45,7 +70,21 @@ api_tokens = tenant_table(
     Column("prefix", Text, nullable=False),
     Column("permissions", ARRAY(Text), nullable=False),
     Column("created_by", Text, nullable=False),
+    # The user who made it, whose permissions bound it; absent when no user did.
+    Column("user_id", UUID(as_uuid=True)),
     _moment("expires_at", optional=True),
     _moment("revoked_at", optional=True),
+    _moment("created_at"),
+)
+
+operator_actions = tenant_table(
+    "operator_actions",
+    metadata,
+    id_column(),
+    Column("operator", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
     _moment("created_at"),
 )
