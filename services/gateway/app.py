@@ -22,7 +22,8 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import gateway
-from common import event_log, outbox, runtime
+from common import outbox, runtime
+from common.audit_log import AuditLogServicer
 from common.cache import Cache
 from common.certificates import certificates_of
 from common.channel import Channel, connect
@@ -39,14 +40,16 @@ from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
-from common.runtime import Runtime
+from common.runtime import AUDIT_LOG, Runtime
 from common.server import Server, Service
 from common.settings import Settings
 from common.tasks import end
-from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.audit.v1 import audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
     gateway_service_pb2,
@@ -54,6 +57,8 @@ from erp.gateway.v1 import (
 )
 from gateway import accounts, api_tokens, invariants_watch, tenants
 from gateway.api import Api
+from gateway.audit_pages import AuditLogs
+from gateway.audit_servicer import AuditServicer
 from gateway.contract import SERVICES, all_services
 from gateway.entrance import Entrance
 from gateway.event_bells import Bells
@@ -78,12 +83,13 @@ NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
-    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON}
+    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, *runtime.SYSTEM_REASONS}
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
 LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
+_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
 log = structlog.get_logger()
@@ -144,8 +150,11 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Do the gateway's jobs and duties until told to stop."""
     reasons = SYSTEM_REASONS | {invariants_watch.SYSTEM_REASON}
     opened = Runtime(NAME, settings, reasons, HANDLERS)
-    channels = {name: opened.channel(name, _AUDITOR) for name in SERVICES if name != NAME}
-    invariants = _invariants(channels, opened.database)
+    channels = {
+        name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG) for name in SERVICES if name != NAME
+    }
+    audit_logs = AuditLogs(_audit_logs(channels, opened.database))
+    invariants = _invariants(channels, opened.database, audit_logs)
     seconds = settings.invariants_seconds
     duties = invariants_watch.duties(invariants.check, opened.database, seconds)
     await opened.work(stop, options, duties=duties, business=FIGURES)
@@ -206,12 +215,15 @@ def _grpc_server(
     publisher: Publisher,
     more: Sequence[Service],
 ) -> Server:
-    servicer = GatewayServicer(database, _invariants(channels, database))
+    audit_logs = AuditLogs(_audit_logs(channels, database))
+    servicer = GatewayServicer(database, _invariants(channels, database, audit_logs))
+    add_audit = audit_service_pb2_grpc.add_AuditServiceServicer_to_server
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
     add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
     services = [
         Service(_OWN["GatewayService"], add_gateway, servicer),
+        Service(_AUDIT, add_audit, AuditServicer(audit_logs)),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
         *more,
@@ -277,11 +289,21 @@ def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
     return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
 
 
-def _invariants(channels: Mapping[str, Channel], database: Database) -> Invariants:
+def _audit_logs(channels: Mapping[str, Channel], database: Database) -> dict[str, Any]:
+    """The audit logs of all services."""
+    stub: Any = audit_log_pb2_grpc.AuditLogStub
+    others = {name: stub(channel) for name, channel in channels.items()}
+    return {**others, NAME: AuditLogServicer(NAME, database)}
+
+
+def _invariants(
+    channels: Mapping[str, Channel], database: Database, audit_logs: AuditLogs
+) -> Invariants:
     auditor: Any = audit_pb2_grpc.AuditorStub
     event_log_of: Any = events_pb2_grpc.EventLogStub
     auditors = {name: auditor(channel) for name, channel in channels.items()}
-    return Invariants(auditors, event_log_of(channels["sales"]), partial(own_head, database))
+    head, untouched = partial(own_head, database), audit_logs.violations
+    return Invariants(auditors, event_log_of(channels["sales"]), head, untouched)
 
 
 def _system_health(
@@ -310,7 +332,7 @@ def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
 
 
 def _connect(target: str, service: str, settings: Settings) -> Channel:
-    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
+    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR, AUDIT_LOG)
     certificates = certificates_of(settings)
     return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
