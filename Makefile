@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos lint format protos reference migrate bench audit clean
+.PHONY: help run demo test test-chaos lint format protos docs migrate bench audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,8 @@ format: .venv/ready  ## Rewrite the code in the house style
 
 protos: libs/erp/ready  ## Generate libs/erp and libs/buf from protos/
 
-reference: protos  ## Write docs/reference anew from the code
+docs: protos  ## Write docs/reference/ anew, from the code
+	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m ops.metrics_reference
 
 migrate: protos  ## Bring the databases of the running stack to the newest schema

@@ -55,6 +55,10 @@ _RETRIES = Counter(
 
 Result = TypeVar("Result")
 
+_PAST_TENANTS = Counter(
+    "kv_erp_system_transactions_total", "Transactions over all tenants.", ["service", "reason"]
+)
+
 log = structlog.get_logger()
 
 
@@ -219,7 +223,8 @@ class Database:
         """
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
-        log.debug("system transaction", reason=reason)
+        _PAST_TENANTS.labels(self._service, reason).inc()
+        log.info("system transaction", reason=reason)
         begin = f"BEGIN; {origin.opening()}; {_limits()}"
         with interruption.holding():
             async with connected(self._system_engine, begin) as connection:

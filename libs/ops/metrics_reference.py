@@ -20,7 +20,7 @@ _KINDS = {
 _HEAD = """# Metrics
 
 Every process answers `GET /metrics` on its own port (`KV_ERP_METRICS_BIND`); of several copies
-(`--workers`) each on the next port. Made from the code by `make reference`.
+(`--workers`) each on the next port. Made from the code by `make docs`.
 
 - Ours begin with `kv_erp_`. `process_*` and `python_*` come from the Prometheus client: CPU,
   memory, open files, start time, garbage collection.

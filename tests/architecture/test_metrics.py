@@ -33,4 +33,4 @@ def test_a_label_has_an_end(one: Definition) -> None:
 
 
 def test_the_page_of_the_metrics_is_as_the_code() -> None:
-    assert REFERENCE.read_text() == reference(), "run `make reference`"
+    assert REFERENCE.read_text() == reference(), "run `make docs`"
