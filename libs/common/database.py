@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, consistency, deadline, held_locks, interruption, origin
+from common import caller, consistency, deadline, held_locks, interruption, origin, rehearsal
 from common.connections import (
     USUAL,
     Habits,
@@ -23,6 +23,7 @@ from common.connections import (
     commit_with_position,
     connected,
     open_engine,
+    take_back,
 )
 from common.errors import DomainError, Unauthenticated
 from common.fair_share import Places
@@ -132,6 +133,8 @@ class Database:
     async def tenant_transaction(self) -> AsyncIterator[Transaction]:
         """A transaction for the caller's tenant: commits when left, rolls back on an exception.
 
+        When the command is only rehearsed, it rolls back in any case.
+
         Raises:
             Unauthenticated: there is no caller, or the caller stands for no tenant.
             Unavailable: the database cannot be reached; nothing was done.
@@ -154,6 +157,11 @@ class Database:
             ):
                 transaction = Transaction(connection, tenant_id, outdated=outdated)
                 yield transaction
+                if (rehearsed := rehearsal.current()) is not None:
+                    await take_back(connection)
+                    rehearsed.events.extend(transaction.pending_events)
+                    outdated.clear()
+                    return
                 if transaction.pending_jobs:
                     jobs = await self._store_jobs(transaction)
                 if transaction.pending_events and self._write_events:
@@ -229,7 +237,7 @@ class Database:
         with interruption.holding():
             async with connected(self._system_engine, begin) as connection:
                 yield connection
-                await commit(connection)
+                await (take_back if rehearsal.current() else commit)(connection)
 
     async def run(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """Run `work` in a tenant transaction, again from the start when others got in its way.
