@@ -28,9 +28,8 @@ def test_a_panel_asks_for_metrics_and_labels_that_exist(panel: Panel) -> None:
             assert name in KNOWN, expr
             assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= KNOWN[name], expr
             offered |= KNOWN[name]
-        by = {
-            word.strip() for group in re.findall(r"by \((.*?)\)", expr) for word in group.split(",")
-        }
+        groups = re.findall(r"by \((.*?)\)", expr)
+        by = {word.strip() for group in groups for word in group.split(",")}
         shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
         assert by | shown <= offered, expr
         # What a line is called by has to be left of it.

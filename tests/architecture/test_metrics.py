@@ -10,7 +10,8 @@ ALL = definitions()
 # What a label may say has to have an end.
 BOUNDED = """
     breaker bucket code currency decide dependency duty job kind lane method outcome plan pool
-    process queue reason replica role route rule series service source state status target tenant window
+    process queue reason replica role route rule series service source state status target tenant
+    window
 """.split()
 
 
