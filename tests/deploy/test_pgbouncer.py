@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from shop import Shop, client_of, eur
 
+from common.rpc_testing import free_port
 from ops.background import BackgroundStack, running
 from ops.credentials import DATABASES, ROLE_KINDS, Credentials
 from ops.databases import prepare_databases
@@ -33,7 +34,11 @@ def pooled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack
         passwords = {role: credentials.role_password(role) for role in roles}
         with pgbouncers.running(folder, postgres, passwords, POOL_SIZE) as port:
             url = f"postgresql://postgres:{postgres.password}@127.0.0.1:{port}/postgres"
-            environment = {**os.environ, "DATABASE_URL": url, "KV_ERP_PREPARED_STATEMENTS": "0"}
+            environment = os.environ | {
+                "DATABASE_URL": url,
+                "KV_ERP_PREPARED_STATEMENTS": "0",
+                "KV_ERP_HTTP_PORT": str(free_port()),
+            }
             with running(dev, environment) as stack:
                 yield stack
 
