@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from roles_page import roles_page
+
 from common.settings import Address, Settings, Variable, variables
 from ops.command_reference import command_line_page
 
@@ -59,6 +61,7 @@ def _shown(default: object) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "command-line.md": command_line_page,
+    "roles.md": roles_page,
 }
 
 
