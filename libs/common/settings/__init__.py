@@ -17,6 +17,7 @@ from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
 from common.settings.sessions import SessionSettings
 from common.settings.tls import TlsSettings
+from common.settings.webhooks import WebhookSettings
 from common.variables import Address, Explained, Secret, SettingsError, Variable
 
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
@@ -38,6 +39,7 @@ class Settings(
     TlsSettings,
     EdgeSettings,
     EventSettings,
+    WebhookSettings,
     JobSettings,
     MailSettings,
     ServerSettings,
