@@ -56,6 +56,7 @@ SYNC := $(BIN)/uv sync --quiet --frozen --all-packages --inexact
 	@$(SYNC) || $(SYNC) --system-certs
 	@touch $@
 
-libs/erp/ready: .venv/ready protos/generate.py $(shell find protos -name '*.proto')
+libs/erp/ready: .venv/ready protos/generate.py protos/client.py $(shell find protos -name '*.proto')
 	@$(BIN)/python protos/generate.py
+	@$(BIN)/python protos/client.py
 	@touch $@

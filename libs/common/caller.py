@@ -8,6 +8,9 @@ from uuid import UUID
 
 from common.errors import Unauthenticated
 
+# What permissions over tenants begin with: those of the platform's operators.
+ABOVE_TENANTS = "platform."
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -21,6 +24,8 @@ class Caller:
     # The services that the request came through, first one first.
     actors: tuple[str, ...] = ()
     request_id: str = ""
+    # The session by which a person is logged in; empty for software.
+    session_id: str = ""
 
     @property
     def is_service(self) -> bool:
@@ -28,8 +33,13 @@ class Caller:
         return self.subject.startswith("service:") or self.actors[-1:] not in ((), ("gateway",))
 
     def may(self, permission: str) -> bool:
-        """Whether the caller holds the permission; "inventory.*" and "*" hold all below them."""
-        if permission in self.permissions or "*" in self.permissions:
+        """Whether the caller holds the permission; "inventory.*" and "*" hold all below them.
+
+        "*" is everything of a tenant: what is above tenants has to be held by its own name.
+        """
+        if permission in self.permissions:
+            return True
+        if "*" in self.permissions and not permission.startswith(ABOVE_TENANTS):
             return True
         parts = permission.split(".")
         return any(

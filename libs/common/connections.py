@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from common.database_urls import driver_url
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unavailable
 
@@ -36,6 +37,16 @@ _RETRIED = frozenset(
 _TIMED_OUT = frozenset(
     {"57014", "25P03", "25P04"}
 )  # statement, idle-in-transaction, transaction timeout
+
+
+_READ_ONLY = "25006"
+# A server that is cut off sends nothing: seen in seconds instead of the hours of the system.
+_HALF_OPEN = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+}
 
 
 @dataclass(eq=False)
@@ -79,6 +90,7 @@ def open_engine(
     arguments: dict[str, Any] = {
         "connect_timeout": habits.connect_seconds,
         "application_name": "kv-erp",
+        **_HALF_OPEN,
     }
     if not habits.prepared:
         arguments["prepare_threshold"] = None
@@ -87,7 +99,7 @@ def open_engine(
         pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_seconds}
     # AUTOCOMMIT: so that BEGIN travels together with the tenant and the time limits.
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+psycopg"),
+        driver_url(url),
         isolation_level="AUTOCOMMIT",
         connect_args=arguments,
         **pool,
@@ -101,11 +113,20 @@ async def connected(engine: AsyncEngine, opening: str) -> AsyncIterator[AsyncCon
         connection = await begin(engine, opening)
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
             await roll_back(connection)
+            if _is_demoted(error, opening):
+                await connection.invalidate()
+                raise Unavailable("The database") from error
             raise
         finally:
             await connection.close()
+
+
+def _is_demoted(error: BaseException, opening: str) -> bool:
+    """Whether a transaction that may write met a server that is the primary no more."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "sqlstate", None) == _READ_ONLY and "READ ONLY" not in opening
 
 
 async def begin(engine: AsyncEngine, opening: str) -> AsyncConnection:
@@ -135,7 +156,7 @@ async def commit(connection: AsyncConnection) -> None:
     """End the transaction, its effects kept.
 
     Raises:
-        OutcomeUnknown: the connection broke meanwhile.
+        OutcomeUnknown: the connection broke meanwhile, or its wait for a replica was cancelled.
     """
     await _commit(connection, "COMMIT")
 
@@ -151,14 +172,33 @@ async def commit_with_position(connection: AsyncConnection) -> int:
 
 async def _commit(connection: AsyncConnection, sql: str) -> Any:
     try:
-        cursor = await command(connection, sql)
+        cursor, warned = await _warned(connection, sql)
     except psycopg.OperationalError as error:
         raise OutcomeUnknown from error
+    if warned:
+        # Cancelled while it waited for a replica: committed here, and lost if this server is.
+        raise OutcomeUnknown
     if cursor.statusmessage != "COMMIT":
         # Postgres answers COMMIT of a failed transaction with ROLLBACK and no error: somebody
         # swallowed an exception.
         raise RuntimeError("a statement of this transaction failed and its error was swallowed")
     return cursor
+
+
+async def _warned(connection: AsyncConnection, sql: str) -> tuple[Any, bool]:
+    """The cursor of a COMMIT, and whether PostgreSQL took back a part of its promise."""
+    driver: psycopg.AsyncConnection[Any] = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment]
+    warnings: list[str | None] = []
+
+    def note(said: psycopg.errors.Diagnostic) -> None:
+        if said.severity_nonlocalized == "WARNING":
+            warnings.append(said.message_primary)
+
+    driver.add_notice_handler(note)
+    try:
+        return await driver.execute(sql.encode(), prepare=False), bool(warnings)
+    finally:
+        driver.remove_notice_handler(note)
 
 
 async def roll_back(connection: AsyncConnection) -> None:

@@ -37,7 +37,8 @@ class Minter:
     def mint(self, caller: Caller, audience: str) -> str:
         """The token that names this caller to a service; the same one for half a minute."""
         now = int(time.time())
-        key = (audience, caller.tenant_id, caller.subject, caller.permissions, caller.actors)
+        who = (caller.tenant_id, caller.subject, caller.session_id)
+        key = (audience, *who, caller.permissions, caller.actors)
         token, minted = self._tokens.get(key, ("", 0))
         # Compared both ways: a clock that was set back must not keep an old token alive.
         if not 0 <= now - minted < _REUSE_SECONDS:
@@ -60,7 +61,7 @@ class Minter:
             "act": [*caller.actors, self.name],
             "iat": now,
             "exp": now + LIFETIME_SECONDS,
-        }
+        } | ({"sid": caller.session_id} if caller.session_id else {})
         return jwt.encode(claims, self._key, "EdDSA", {"kid": self.name})
 
     def _subject(self, caller: Caller) -> str:
@@ -96,8 +97,9 @@ class Verifier:
             self._known.pop(token, None)
             expires, caller = self._read(token)
             _remember(self._known, token, (expires, caller))
+        who = caller
         return Caller(
-            caller.tenant_id, caller.subject, caller.permissions, caller.actors, request_id
+            who.tenant_id, who.subject, who.permissions, who.actors, request_id, who.session_id
         )
 
     def _read(self, token: str) -> tuple[float, Caller]:
@@ -142,7 +144,8 @@ def _caller_of(claims: Mapping[str, Any]) -> Caller:
     if not (isinstance(permissions, list) and isinstance(actors, list)):
         raise TypeError
     tenant_id = UUID(claims["tenant"]) if claims.get("tenant") else None
-    return Caller(tenant_id, claims["sub"], frozenset(permissions), tuple(actors))
+    session_id = str(claims.get("sid", ""))
+    return Caller(tenant_id, claims["sub"], frozenset(permissions), tuple(actors), "", session_id)
 
 
 def _check(claims: Mapping[str, Any], caller: Caller) -> None:

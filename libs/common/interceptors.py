@@ -212,7 +212,7 @@ async def _read(carry_out: CarryOut) -> Message:
 
 
 def _permit(policy: RpcPolicy, caller: Caller) -> None:
-    if (policy.internal and not caller.is_service) or not caller.may(policy.permission):
+    if not policy.lets_in(caller):
         raise NotPermitted(policy.permission)
 
 

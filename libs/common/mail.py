@@ -64,8 +64,8 @@ class Mail:
     letter: Letter
     sender_name: str = ""
 
-    def message(self, sender_address: str) -> EmailMessage:
-        """The mail as it travels.
+    def message(self, sender_address: str, default_name: str = "") -> EmailMessage:
+        """The mail as it travels, from this name if it has none of its own.
 
         No header can hold a second one: a value with a line break is a ValueError, and what people
         typed comes through `one_line`.
@@ -73,7 +73,9 @@ class Mail:
         message = EmailMessage(policy.SMTP)
         message["Message-ID"] = f"<{self.id}@{sender_address.rpartition('@')[2]}>"
         message["Date"] = format_datetime(datetime.now(UTC))
-        message["From"] = Address(one_line(self.sender_name), addr_spec=sender_address)
+        message["From"] = Address(
+            one_line(self.sender_name or default_name), addr_spec=sender_address
+        )
         message["To"] = Address(addr_spec=self.recipient)
         message["Subject"] = one_line(self.letter.subject)
         # RFC 3834: no answer of a machine, please.

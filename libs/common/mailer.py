@@ -104,7 +104,7 @@ class Mailer:
 
     def _written(self, mail: Mail, sender: str) -> bytes:
         try:
-            return mail.message(sender).as_bytes()
+            return mail.message(sender, self._settings.mail_from_name).as_bytes()
         except (ValueError, MessageError, IndexError) as error:
             raise MailRefused(f"{mail.recipient!r} cannot be written to ({error})") from error
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from common.breaker import Breaker
-from common.errors import DomainError, StatusCode
+from common.errors import DomainError, StatusCode, Unavailable
 from common.sliding_window import Bucket, LocalWindows, Verdict
 
 __all__ = ["Bucket", "RateLimited", "RateLimiter", "Verdict"]
@@ -77,10 +77,14 @@ class RateLimiter:
     Args:
         redis: a client that gives up in time and repeats nothing (Role.LIMITS).
         replicas: how many processes share the limits while Redis is away.
+        answer_seconds: how long Redis may take, 50 ms when absent.
     """
 
-    def __init__(self, redis: Redis, *, replicas: int = 1) -> None:
+    def __init__(
+        self, redis: Redis, *, replicas: int = 1, answer_seconds: float | None = None
+    ) -> None:
         self._redis = redis
+        self._answer_seconds = answer_seconds
         self._replicas = replicas
         self._own = LocalWindows()
         self._breaker = Breaker()
@@ -88,7 +92,7 @@ class RateLimiter:
         self._asking: set[asyncio.Task[None]] = set()
 
     async def take(self, buckets: Sequence[Bucket], cost: int = 1) -> Verdict:
-        """Take so many units from every bucket, or none from any: one round trip, at most 50 ms.
+        """Take so many units from every bucket, or none from any: one round trip, in short time.
 
         What costs more than a whole limit takes all of it.
         """
@@ -103,6 +107,40 @@ class RateLimiter:
         else:
             _REFUSED.labels(verdict.bucket.name).inc()
         return verdict
+
+    async def take_shared(self, buckets: Sequence[Bucket], cost: int = 1) -> Verdict:
+        """`take`, where a process's own share is not enough to go by.
+
+        Raises:
+            Unavailable: Redis has no say.
+        """
+        verdict = self._own.look(buckets, cost)
+        if verdict.taken:
+            asked = time.monotonic()
+            shared = await self._shared(buckets, cost) if self._breaker.lets_through() else None
+            if shared is None:
+                raise Unavailable("What counts attempts")
+            verdict = shared
+        if verdict.taken:
+            self._own.record(buckets, cost, asked)
+        else:
+            _REFUSED.labels(verdict.bucket.name).inc()
+        return verdict
+
+    async def give_back(self, buckets: Sequence[Bucket]) -> None:
+        """Return the unit taken last from each of these buckets; not while Redis is away."""
+        for bucket in buckets:
+            self._own.give_back(bucket)
+        try:
+            async with (
+                asyncio.timeout(self._answer_seconds or ANSWER_SECONDS),
+                self._redis.pipeline(False) as pipe,
+            ):
+                for bucket in buckets:
+                    pipe.lpop(bucket.key)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            log.warning("limits without Redis", error=repr(error))
 
     async def _shared(self, buckets: Sequence[Bucket], cost: int) -> Verdict | None:
         """What Redis says; None when it says nothing in time."""
@@ -124,7 +162,7 @@ class RateLimiter:
     async def _answer(self, questions: "list[_Question]") -> None:
         verdicts: Iterable[Verdict] = ()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds or ANSWER_SECONDS):
                 verdicts = _verdicts(questions, await self._ask(questions))
         except (RedisError, OSError) as error:
             self._breaker.failed()

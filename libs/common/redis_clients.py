@@ -36,6 +36,8 @@ class Role(Enum):
     EVENTS = "events"
     CACHE = "cache"
     LIMITS = "limits"
+    # Counts guesses at passwords, each of which takes longer than Redis may.
+    LOGINS = "logins"
     LOCKS = "lock"
     SESSIONS = "session"
 
@@ -45,13 +47,14 @@ _PATIENCE = {
     Role.EVENTS: _Patience(0.05, 0.05),
     Role.CACHE: _Patience(0.05, 0.05),
     Role.LIMITS: _Patience(0.05, 0.05),
+    Role.LOGINS: _Patience(1.0, 1.0),
     Role.LOCKS: _Patience(0.1, 0.1),
     Role.SESSIONS: _Patience(0.1, 0.1),
 }
 # Sentinels are asked one after another, and only for a new connection.
 _SENTINEL_PATIENCE = _Patience(0.1, 0.1)
 # Events share a server with the queue, limits with the cache.
-_SETTING = {Role.EVENTS: Role.QUEUE, Role.LIMITS: Role.CACHE}
+_SETTING = {Role.EVENTS: Role.QUEUE, Role.LIMITS: Role.CACHE, Role.LOGINS: Role.CACHE}
 
 
 def open_redis(settings: Settings, role: Role) -> Redis:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +27,7 @@ from common.connections import (
     roll_back,
 )
 from common.consistency import Reading
+from common.database_urls import at_host
 from common.deadline import DeadlineExceeded
 from common.errors import OutcomeUnknown, Unavailable
 from common.tasks import end
@@ -205,9 +206,7 @@ class Replicas:
         most_lag_seconds: float,
         habits: Habits = USUAL,
     ) -> None:
-        self._replicas = [
-            Replica(host, _at(make_url(url), host), pool_size, habits) for host in hosts
-        ]
+        self._replicas = [Replica(host, at_host(url, host), pool_size, habits) for host in hosts]
         self._primary = primary
         self._most_lag_seconds = most_lag_seconds
         self._watching: asyncio.Task[None] | None = None
@@ -305,8 +304,3 @@ async def _discard(beginning: "asyncio.Task[AsyncConnection | None]") -> None:
         if connection is not None:
             await connection.invalidate()
             await connection.close()
-
-
-def _at(url: URL, host: str) -> URL:
-    name, separator, port = host.rpartition(":")
-    return url.set(host=name, port=int(port)) if separator else url.set(host=host)

@@ -9,9 +9,18 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from common.caller import Caller
 from erp.options.v1 import options_pb2
 
-__all__ = ["Idempotency", "PolicyError", "Route", "RpcPolicy", "Settlement", "read_policies"]
+__all__ = [
+    "Access",
+    "Idempotency",
+    "PolicyError",
+    "Route",
+    "RpcPolicy",
+    "Settlement",
+    "read_policies",
+]
 
 
 # The generated stub of an extension is less than the type checker wants to know.
@@ -28,6 +37,14 @@ class Idempotency(IntEnum):
     UNKNOWN = 0
     NO_SIDE_EFFECTS = 1
     IDEMPOTENT = 2
+
+
+class Access(IntEnum):
+    """Who may call an rpc (erp.options.v1.Access)."""
+
+    BY_PERMISSION = 0
+    ANYBODY = 1
+    ONESELF = 2
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,7 @@ class RpcPolicy:
     settlement: Settlement | None
     # The events that end what the gateway keeps of its answers.
     outdated_by: frozenset[str] = frozenset()
+    access: Access = Access.BY_PERMISSION
     # Permissions without which a part of the answer is left out.
     parts: frozenset[str] = frozenset()
 
@@ -72,6 +90,14 @@ class RpcPolicy:
     def repeatable(self) -> bool:
         """Whether a call whose answer was lost may be made again."""
         return self.idempotency is not Idempotency.UNKNOWN
+
+    def lets_in(self, caller: Caller) -> bool:
+        """Whether a caller may call it."""
+        if self.access is not Access.BY_PERMISSION:
+            return True
+        if self.internal and not caller.is_service:
+            return False
+        return caller.may(self.permission)
 
 
 def read_policies(*services: ServiceDescriptor) -> dict[str, RpcPolicy]:
@@ -103,13 +129,18 @@ def _policy(method: MethodDescriptor) -> RpcPolicy:
         else None,
         settlement=_settlement(method, rpc),
         outdated_by=frozenset(rpc.outdated_by),
+        access=Access(rpc.access),
         parts=frozenset(rpc.parts),
     )
 
 
 def _demand(method: MethodDescriptor, rpc: options_pb2.RpcOptions, route: Route | None) -> None:
-    if not rpc.permission:
+    if not rpc.permission and not rpc.access:
         raise PolicyError(f"{method.full_name} names no permission in (erp.options.v1.rpc).")
+    if rpc.permission and rpc.access:
+        raise PolicyError(f"{method.full_name} names a permission and does not ask for it.")
+    if rpc.internal and rpc.access:
+        raise PolicyError(f"{method.full_name} is internal and open to others all the same.")
     if route is None and not rpc.internal:
         raise PolicyError(
             f"{method.full_name} has neither a route (google.api.http) nor `internal: true`."

@@ -55,7 +55,11 @@ _LIST = text("""
 """)
 _REVOKE = text("""
     UPDATE sessions SET revoked_at = now()
-    WHERE (id = :id OR user_id = :user_id) AND revoked_at IS NULL RETURNING hash
+    WHERE revoked_at IS NULL
+        AND (CAST(:id AS uuid) IS NULL OR id = :id)
+        AND (CAST(:user_ids AS uuid[]) IS NULL OR user_id = ANY(CAST(:user_ids AS uuid[])))
+        AND (CAST(:but AS uuid) IS NULL OR id <> :but)
+    RETURNING hash
 """)
 
 
@@ -83,8 +87,15 @@ async def list_sessions(tx: Transaction, user_id: UUID, idle: timedelta) -> Sequ
 
 
 async def revoke_sessions(
-    tx: Transaction, *, session_id: UUID | None = None, user_id: UUID | None = None
+    tx: Transaction,
+    *,
+    session_id: UUID | None = None,
+    user_ids: Sequence[UUID] | None = None,
+    but: UUID | None = None,
 ) -> list[bytes]:
-    """End a session, or all of a user's; the hashes of those that had not been ended before."""
-    rows = await tx.rows(_REVOKE, {"id": session_id, "user_id": user_id})
+    """End a session, or all of some users but one; the hashes of those that were alive."""
+    if session_id is None and user_ids is None:
+        return []
+    users = None if user_ids is None else list(user_ids)
+    rows = await tx.rows(_REVOKE, {"id": session_id, "user_ids": users, "but": but})
     return [row.hash for row in rows]

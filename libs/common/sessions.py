@@ -10,7 +10,8 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,7 +25,7 @@ from redis.asyncio import Redis
 from sqlalchemy import Row
 
 from common import caller, ids
-from common.database import Database
+from common.database import Database, Transaction
 from common.errors import NotFound, Unauthenticated
 from common.flights import Flights
 from common.keys import tenant_key
@@ -32,7 +33,7 @@ from common.redis_link import AWAY, RedisLink
 from common.sealing import Seal
 from common.session_rows import find_session, insert_session, list_sessions, revoke_sessions
 
-__all__ = ["NewSession", "Session", "Sessions"]
+__all__ = ["Ending", "NewSession", "Session", "Sessions"]
 
 # How long a copy is believed without a look at its row, and how late the row may know of a use.
 RECHECK_SECONDS = 60.0
@@ -107,6 +108,38 @@ class _Copy(NamedTuple):
     checked: float
 
 
+class Ending:
+    """Sessions whose end a transaction decides."""
+
+    def __init__(self) -> None:
+        # Of their copies.
+        self.keys: list[str] = []
+        # Those whose sessions were all to end.
+        self.user_ids: set[UUID] = set()
+
+    async def end(
+        self,
+        tx: Transaction,
+        *,
+        session_id: UUID | None = None,
+        user_ids: Sequence[UUID] | None = None,
+        but: UUID | None = None,
+    ) -> int:
+        """End one session, or all of some users, or one if it is theirs; how many there were.
+
+        Args:
+            tx: the transaction to join.
+            session_id: this one only.
+            user_ids: those of these users only.
+            but: not this one.
+        """
+        hashes = await revoke_sessions(tx, session_id=session_id, user_ids=user_ids, but=but)
+        self.keys += [_Named(tx.tenant_id, one).key for one in hashes]
+        if session_id is None and but is None:
+            self.user_ids.update(user_ids or ())
+        return len(hashes)
+
+
 class Sessions:
     """Makes, checks and ends sessions.
 
@@ -157,14 +190,21 @@ class Sessions:
         self, user_id: UUID, permissions: Collection[str], about: str = ""
     ) -> NewSession:
         """Begin a session of a user of the caller's tenant."""
-        tenant_id = caller.current().tenant_id
-        if tenant_id is None:
-            raise Unauthenticated("A session belongs to a tenant, and the caller stands for none.")
-        token = _token(tenant_id)
+        async with self._database.tenant_transaction() as tx:
+            new = await self.begin(tx, user_id, permissions, about)
+        created_at = new.session.created_at.timestamp()
+        await self._refill(_named(new.token), _Copy(new.session, created_at))
+        return new
+
+    async def begin(
+        self, tx: Transaction, user_id: UUID, permissions: Collection[str], about: str = ""
+    ) -> NewSession:
+        """Begin a session with the transaction of what permits it; its first check looks at it."""
+        token = _token(tx.tenant_id)
         named, now = _named(token), datetime.now(UTC)
         session = Session(
             id=ids.new(),
-            tenant_id=tenant_id,
+            tenant_id=tx.tenant_id,
             user_id=user_id,
             permissions=frozenset(permissions),
             csrf_secret=secrets.token_urlsafe(_SECRET_BYTES),
@@ -179,9 +219,7 @@ class Sessions:
             "sealed": self._seal.close(_write(session), named.purpose(b"row")),
             "ends_at": session.ends_at,
         }
-        async with self._database.tenant_transaction() as tx:
-            await insert_session(tx, row)
-        await self._refill(named, _Copy(session, now.timestamp()))
+        await insert_session(tx, row)
         return NewSession(token, session)
 
     async def check(self, token: str) -> Session:
@@ -217,7 +255,20 @@ class Sessions:
 
     async def revoke_all(self, user_id: UUID) -> int:
         """End all sessions of a user of the caller's tenant; how many there were."""
-        return await self._revoke(user_id=user_id)
+        return await self._revoke(user_ids=[user_id])
+
+    @asynccontextmanager
+    async def ending(self) -> AsyncIterator["Ending"]:
+        """End sessions in transactions inside this; they are dead everywhere when it is left."""
+        ending = Ending()
+        try:
+            yield ending
+        finally:
+            # After an error too: a commit whose outcome is unknown may have happened.
+            keys = list(dict.fromkeys(ending.keys))
+            if keys and not await self._bury(keys):
+                self._undead.update(keys)
+                self._has_undead.set()
 
     async def list(self, user_id: UUID) -> list[Session]:
         """The sessions of a user of the caller's tenant that are alive, oldest first."""
@@ -285,18 +336,9 @@ class Sessions:
         except AWAY:
             return True
 
-    async def _revoke(self, **which: UUID) -> int:
-        keys: list[str] = []
-        try:
-            async with self._database.tenant_transaction() as tx:
-                hashes = await revoke_sessions(tx, **which)
-                keys += [_Named(tx.tenant_id, one).key for one in hashes]
-        finally:
-            # After an error too: a commit whose outcome is unknown may have happened.
-            if keys and not await self._bury(keys):
-                self._undead.update(keys)
-                self._has_undead.set()
-        return len(keys)
+    async def _revoke(self, **which: Any) -> int:
+        async with self.ending() as ending, self._database.tenant_transaction() as tx:
+            return await ending.end(tx, **which)
 
     async def _bury(self, keys: Sequence[str]) -> bool:
         try:

@@ -62,6 +62,11 @@ class LocalWindows:
                     self._logs.popitem(last=False)
             log.extend([moment] * min(cost, bucket.limit))
 
+    def give_back(self, bucket: Bucket) -> None:
+        """Forget the unit taken last."""
+        if log := self._logs.get(bucket.key):
+            log.pop()
+
     def _look(self, bucket: Bucket, cost: int, share: int, now: float) -> Verdict:
         log, span = self._log(bucket, now), bucket.window_seconds
         limit = max(bucket.limit // share, 1)

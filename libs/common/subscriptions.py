@@ -109,7 +109,9 @@ def hears_all(
         backoff: seconds before the second try; doubles with each further one.
     """
 
-    def mark(listener: Callable[[Transaction, Sequence[Heard[Event]]], Awaitable[None]]) -> Listener:
+    def mark(
+        listener: Callable[[Transaction, Sequence[Heard[Event]]], Awaitable[None]],
+    ) -> Listener:
         all_of = Listening(Event, queue, tries, backoff, listener)
         listener.__hearing__ = [Lane(ALL_EVENTS, source, {}, all_of) for source in sources]  # type: ignore[attr-defined]
         return listener

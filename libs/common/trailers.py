@@ -3,6 +3,9 @@
 from contextvars import ContextVar
 
 IDEMPOTENT_REPLAYED = "idempotent-replayed"
+# Cookies to set, as they stand in the header: the gateway's own rpcs alone may say so.
+SET_SESSION = "set-session"
+SET_DEVICE = "set-device"
 CONSISTENCY_TOKEN = "consistency-token"  # noqa: S105 (a name)
 
 _collected: ContextVar[dict[str, str] | None] = ContextVar("trailers", default=None)

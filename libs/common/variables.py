@@ -79,6 +79,7 @@ class Explained(NamedTuple):
 
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://[a-z0-9._-]+(:[0-9]{1,5})?")
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LARGEST_PORT = 65535
 _LONGEST_SECONDS = 3600
@@ -98,6 +99,14 @@ def hosts(text: str) -> tuple[str, ...]:
     found = tuple(text.split(","))
     if not all(map(_HOST.fullmatch, found)):
         raise ValueError("must be host or host:port, such as db-2.internal:5432")
+    return found
+
+
+def origins(text: str) -> frozenset[str]:
+    """Origins of pages (RFC 6454), with commas between them."""
+    found = frozenset(item.strip() for item in text.split(","))
+    if not all(map(_ORIGIN.fullmatch, found)):
+        raise ValueError("must be scheme://host or scheme://host:port, such as https://app.example")
     return found
 
 

@@ -56,6 +56,11 @@ class ProcessSpec:
         """The log file, to be written at its end."""
         return self.log.open("ab")
 
+    def note(self, text: str) -> None:
+        """Write a line of ours into the log."""
+        with self.open_log() as log:
+            log.write(f"{text.strip()}\n".encode())
+
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the log, empty if there is none."""
         if not self.log.exists():

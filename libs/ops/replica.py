@@ -1,20 +1,12 @@
 """Streaming replicas of the embedded PostgreSQL."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
-from ops.errors import StackFailure
 from ops.ports import HOST
-from ops.postgres import (
-    ENVIRONMENT,
-    SUPERUSER,
-    EmbeddedPostgres,
-    account_for,
-    give,
-    postgres_binary,
-)
+from ops.postgres import SUPERUSER, EmbeddedPostgres, account_for, give
 from ops.processes import ProcessSpec
+from ops.programs import run_program
 
 # What the primary keeps for a replica that is away for a while.
 PRIMARY_SETTINGS = {"wal_keep_size": "256MB"}
@@ -68,45 +60,25 @@ class EmbeddedReplica(EmbeddedPostgres):
     def make_cluster(self) -> None:
         """Copy the primary as it is now."""
         shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(mode=0o700, parents=True)
-        account = account_for(self.directory)
-        if account is not None:
-            give(self.directory, account)
-        self._copy()
-        signal_file = self.directory / "standby.signal"
-        signal_file.touch()
-        if account is not None:
-            give(signal_file, account)
+        copy_server(self._primary, self.directory)
 
     def has_cluster(self) -> bool:
         """Never: the primary may have lost what this one has, or have gone on without it."""
         return False
 
-    def _copy(self) -> None:
-        spec = ProcessSpec(
-            name="pg_basebackup",
-            argv=(
-                str(postgres_binary("pg_basebackup")),
-                f"--host={HOST}",
-                f"--port={self._primary.port}",
-                f"--username={SUPERUSER}",
-                f"--pgdata={self.directory}",
-                "--checkpoint=fast",
-                "--wal-method=stream",
-                "--no-sync",
-            ),
-            environment=ENVIRONMENT,
-            log=self.log,
-            account=account_for(self.directory),
-        )
-        result = subprocess.run(
-            spec.launch_argv,
-            env={**ENVIRONMENT, "PGPASSWORD": self.password},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            sentence = f"Copying PostgreSQL for {self.name} failed."
-            raise StackFailure(sentence, result.stdout + result.stderr)
+
+def copy_server(source: EmbeddedPostgres, directory: Path) -> None:
+    """Copy a running server into a new directory, to be started as its standby."""
+    directory.mkdir(mode=0o700, parents=True)
+    account = account_for(directory)
+    if account is not None:
+        give(directory, account)
+    run_program(
+        "pg_basebackup",
+        *(f"--pgdata={directory}", "--checkpoint=fast", "--wal-method=stream", "--no-sync"),
+        url=source.superuser_url,
+        account=account,
+    )
+    (directory / "standby.signal").touch()
+    if account is not None:
+        give(directory / "standby.signal", account)

@@ -5,10 +5,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from ops.backups import BackupStore
+from ops.cluster import Cluster
 from ops.credentials import DATABASES, SERVICES, Credentials
 from ops.databases import prepare_databases
 from ops.dev_directory import DevDirectory
@@ -17,6 +19,7 @@ from ops.environment import Wiring, port_names
 from ops.errors import StackFailure
 from ops.files import read_json, write_json
 from ops.mailbox import Mailbox
+from ops.node import Node
 from ops.ports import HOST, Ports, parse_port
 from ops.postgres import EmbeddedPostgres
 from ops.processes import ProcessSpec
@@ -39,7 +42,8 @@ class Stack:
     `async with Stack(directory) as stack` in the main thread, or `start()` and `stop()`.
     `environment` (the caller's by default) configures it: KV_ERP_HTTP_PORT, DATABASE_URL or
     DB_HOST, REDIS_URL or REDIS_HOST; everything else in it is passed on to the services.
-    `replicas` of the embedded PostgreSQL answer reads; `backups` is where its log is archived.
+    `replicas` of the embedded PostgreSQL answer reads, and with `failover` one of them takes over
+    when the primary dies; `backups` is where its log is archived.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         replicas: int = 0,
+        failover: bool = False,
         backups: Path | None = None,
     ) -> None:
         self.directory = DevDirectory(directory)
@@ -57,6 +62,9 @@ class Stack:
         self._progress = progress or quiet()
         self._ports = Ports()
         self._supervisor: Supervisor | None = None
+        self._failover = failover
+        self._cluster: Cluster | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._backups = BackupStore(backups) if backups else None
         self._replica_names = [f"postgres-replica-{number + 1}" for number in range(replicas)]
 
@@ -95,11 +103,17 @@ class Stack:
                 credentials.keep_tenants(tenants)
 
         supervisor.settle()
+        if self._cluster is not None:
+            self._watch = asyncio.create_task(self._cluster.watch())
         self.state = self._describe(wiring)
         self._write_state()
 
     async def stop(self) -> None:
         """Stop everything in order and leave nothing running; safe after a start that failed."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+            self._watch = None
         if self._supervisor is not None:
             if self._supervisor.pids():
                 with self._progress.step("Stopped"):
@@ -128,6 +142,32 @@ class Stack:
 
     async def _start_data(self, supervisor: Supervisor, credentials: Credentials) -> Wiring:
         """Start PostgreSQL and Valkey where the environment names no server of the operator's."""
+        postgres, valkey = self._embedded(credentials)
+        superuser_url = self._own_database_url()
+        redis_url = redis_url_from(self._environment)
+        embedded: dict[str, EmbeddedServer] = {}
+        if superuser_url is None and self._failover:
+            superuser_url = await self._start_cluster(supervisor, credentials)
+        elif superuser_url is None:
+            embedded["PostgreSQL"] = postgres
+        if redis_url is None:
+            embedded["Valkey"] = valkey
+        if embedded:
+            with self._progress.step(" and ".join(embedded)):
+                await together(*(_start_embedded(*one, supervisor) for one in embedded.items()))
+        if self._replica_names and self._cluster is None:
+            with self._progress.step("Replicas"):
+                await self._start_replicas(supervisor, postgres)
+        return Wiring(
+            inherited=self._environment,
+            superuser_url=superuser_url or postgres.superuser_url,
+            redis_url=redis_url or valkey.url,
+            ports=self._ports.numbers,
+            credentials=credentials,
+            replicas=self._replica_names,
+        )
+
+    def _embedded(self, credentials: Credentials) -> tuple[EmbeddedPostgres, EmbeddedValkey]:
         postgres = EmbeddedPostgres(
             self.directory.postgres,
             port=self._ports.numbers["postgres"],
@@ -140,31 +180,38 @@ class Stack:
             port=self._ports.numbers["redis"],
             log=self.directory.logs / "redis.log",
         )
-        superuser_url = postgres_url_from(self._environment)
-        if superuser_url is not None and self._backups is not None:
-            raise StackFailure("--backups is for the embedded PostgreSQL: unset DATABASE_URL.")
-        if superuser_url is not None and self._replica_names:
-            raise StackFailure("--replicas is for the embedded PostgreSQL: unset DATABASE_URL.")
-        redis_url = redis_url_from(self._environment)
-        embedded: dict[str, EmbeddedServer] = {}
-        if superuser_url is None:
-            embedded["PostgreSQL"] = postgres
-        if redis_url is None:
-            embedded["Valkey"] = valkey
-        if embedded:
-            with self._progress.step(" and ".join(embedded)):
-                await together(*(_start_embedded(*one, supervisor) for one in embedded.items()))
-        if self._replica_names:
-            with self._progress.step("Replicas"):
-                await self._start_replicas(supervisor, postgres)
-        return Wiring(
-            inherited=self._environment,
-            superuser_url=superuser_url or postgres.superuser_url,
-            redis_url=redis_url or valkey.url,
-            ports=self._ports.numbers,
-            credentials=credentials,
-            replicas=self._replica_names,
-        )
+        return postgres, valkey
+
+    def _own_database_url(self) -> str | None:
+        """The operator's server, which is his to replicate and to back up."""
+        url = postgres_url_from(self._environment)
+        for option, wanted in (("replicas", self._replica_names), ("backups", self._backups)):
+            if url is not None and wanted:
+                raise StackFailure(
+                    f"--{option} is for the embedded PostgreSQL: unset DATABASE_URL."
+                )
+        return url
+
+    async def _start_cluster(self, supervisor: Supervisor, credentials: Credentials) -> str:
+        """Start PostgreSQL as a primary and standbys that can succeed it; its URL."""
+        nodes = [
+            Node(
+                name,
+                self.directory.postgres.with_name(name),
+                port=self._ports.numbers[name],
+                password=credentials.superuser_password,
+                log=self.directory.logs / f"{name}.log",
+                settings=self._postgres_settings(),
+            )
+            for name in ("postgres", *self._replica_names)
+        ]
+        cluster = self._cluster = Cluster(nodes, self.directory.cluster)
+        for node in (cluster.primary, *cluster.standbys):
+            with self._progress.step(f"PostgreSQL: {node.name}"):
+                await supervisor.start(node.process(), before=partial(cluster.before_start, node))
+                ready = wait_until(partial(asyncio.to_thread, node.is_ready), node.name)
+                await supervisor.while_running(ready)
+        return cluster.url()
 
     def _postgres_settings(self) -> dict[str, str]:
         settings = dict(PRIMARY_SETTINGS) if self._replica_names else {}
@@ -264,6 +311,8 @@ class Stack:
         """Bring state.json up to date, once there is something to describe."""
         if self.state and self._supervisor is not None:
             self.state["processes"] = self._supervisor.pids()
+            if self._cluster is not None:
+                self.state["primary"] = self._cluster.primary.name
             write_json(self.directory.state, self.state)
 
 

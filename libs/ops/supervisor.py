@@ -1,7 +1,7 @@
 """Keeps processes running: starts them in groups, restarts what dies, stops in reverse order."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from ops.errors import StackFailure
@@ -14,6 +14,7 @@ T = TypeVar("T")
 STEADY_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 10.0
+RETRY_SECONDS = 0.5
 
 
 def restart_delay_seconds(early_deaths: int) -> float:
@@ -42,8 +43,14 @@ class ProcessExited(StackFailure):
 class Keeper:
     """Owns one spec: at most one process of it runs, and none after `stop`."""
 
-    def __init__(self, spec: ProcessSpec, supervisor: "Supervisor") -> None:
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        supervisor: "Supervisor",
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.spec = spec
+        self._before = before
         self.pid: int | None = None
         self._supervisor = supervisor
         self._stopping = asyncio.Event()
@@ -64,6 +71,9 @@ class Keeper:
     async def _keep(self) -> None:
         early_deaths = 0
         while not self._stopping.is_set():
+            if not await self._prepared():
+                await self._pause(RETRY_SECONDS)
+                continue
             process = await Process.spawn(self.spec)
             self._announce(process.pid)
             if await self._ended(process):
@@ -75,6 +85,19 @@ class Keeper:
             else:
                 await process.stop(self._supervisor.hasten)
         self.pid = None
+
+    async def _prepared(self) -> bool:
+        """Whether what has to come before a start has succeeded; the log says why not."""
+        if self._before is None:
+            return True
+        try:
+            await self._before()
+        except StackFailure as failure:
+            if not self._spawned.done():
+                raise
+            self.spec.note(f"{failure.sentence}\n{failure.log_tail}")
+            return False
+        return not self._stopping.is_set()
 
     def _announce(self, pid: int) -> None:
         self.pid = pid
@@ -114,11 +137,17 @@ class Supervisor:
         self._settled = False
         self._failure: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
 
-    async def start(self, *specs: ProcessSpec) -> None:
-        """Start these together, as the group that is stopped before all earlier ones."""
+    async def start(
+        self, *specs: ProcessSpec, before: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Start these together, as the group that is stopped before all earlier ones.
+
+        `before` is done before each start and restart; while it fails with a StackFailure after
+        the first, it is tried again.
+        """
         for spec in specs:
             spec.rotate_log()
-        group = [Keeper(spec, self) for spec in specs]
+        group = [Keeper(spec, self, before) for spec in specs]
         self._groups.append(group)
         for keeper in group:
             await keeper.spawned()

@@ -17,10 +17,10 @@ def with_account(url: str, user: str, password: str) -> str:
 
 
 def with_address(url: str, address: str) -> str:
-    """`url`, at another host:port."""
+    """`url`, at another host:port, whatever that server's part is."""
     parts = urlsplit(url)
     account = parts.netloc.rpartition("@")[0]
-    return parts._replace(netloc=f"{account}@{address}").geturl()
+    return parts._replace(netloc=f"{account}@{address}", query="").geturl()
 
 
 def postgres_url_from(environment: Mapping[str, str]) -> str | None:

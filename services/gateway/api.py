@@ -21,7 +21,7 @@ from common.errors import DomainError, NotPermitted
 from common.fair_share import Places
 from common.origin import Place
 from common.repetitions import IDEMPOTENCY_KEY
-from common.rpc_policy import Idempotency
+from common.rpc_policy import Access, Idempotency
 from gateway.answers import (
     Answer,
     Headers,
@@ -32,8 +32,10 @@ from gateway.answers import (
     resource_answer,
 )
 from gateway.credentials import Client
+from gateway.door import STRANGER, Credentials
 from gateway.errors import MethodNotAllowed, TooManyAtOnce, UnknownPath
 from gateway.feed import Feed
+from gateway.forgery import Origins, refuse_without_token
 from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
@@ -43,9 +45,11 @@ from gateway.repeating import until_answered
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
 from gateway.settlements import Settlements
+from gateway.visits import visit_metadata
 
 log = structlog.get_logger()
 
+_OWN = "gateway"
 # Stands for all paths that lead nowhere.
 _UNKNOWN = "unknown"
 # Calls that a process has open at the same time, and those of one tenant while there are others.
@@ -56,6 +60,8 @@ _NO_TENANT = UUID(int=0)
 _HEADER_OF_TRAILER = {
     trailers.IDEMPOTENT_REPLAYED: b"idempotent-replayed",
     trailers.CONSISTENCY_TOKEN: b"consistency-token",
+    trailers.SET_SESSION: b"set-cookie",
+    trailers.SET_DEVICE: b"set-cookie",
 }
 _REPLAYED = (b"idempotent-replayed", b"true")
 
@@ -77,17 +83,6 @@ class Sendable(Protocol):
 OpenStream = Callable[[Any, HttpRequest, Callable[[], Awaitable[Client]]], Awaitable[Sendable]]
 
 
-class Credentials(Protocol):
-    """Knows who is calling."""
-
-    async def client_of(self, authorization: bytes | None) -> Client:
-        """The client that a header names.
-
-        Raises:
-            Unauthenticated: it names nobody.
-        """
-
-
 class Api:
     """An ASGI application for /api/v1.
 
@@ -98,6 +93,7 @@ class Api:
         limits: how often.
         feed: where the end of follow-up work is heard of.
         kept: answers that need not be asked for again.
+        origins: whose pages may send requests with a session's cookie.
         streams: by the path of the rpc, what answers a client that asks for a stream.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
@@ -113,12 +109,14 @@ class Api:
         kept: KeptRecords,
         streams: Mapping[str, OpenStream] = MappingProxyType({}),
         *,
+        origins: Origins = Origins(),  # noqa: B008 (frozen)
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
     ) -> None:
         self._routes = routes
         self._credentials = credentials
         self._limits = limits
+        self._origins = origins
         self._timeout_seconds = timeout_seconds
         self._room = most_requests
         self._metrics = HttpMetrics()
@@ -172,7 +170,8 @@ class Api:
         if route is None:
             raise MethodNotAllowed(_allow(match))
         request.route = route
-        if not client.caller.may(route.policy.permission):
+        self._refuse_forged(request, client)
+        if not route.policy.lets_in(client.caller):
             raise NotPermitted(route.policy.permission)
         tracing.follow(request.traceparent)
         become(dataclasses.replace(client.caller, request_id=request.request_id))
@@ -189,8 +188,11 @@ class Api:
             RateLimited: they have asked too often.
         """
         template = match.template if match else _UNKNOWN
+        if route is not None and route.policy.access is Access.ANYBODY:
+            await self._limits.take(request, None, template, route.policy.rate_cost)
+            return STRANGER
         try:
-            client = await self._credentials.client_of(request.authorization)
+            client = await self._credentials.client_of(request)
         except DomainError as error:
             # Nothing heavy is done for them.
             await self._limits.take(request, None, template, 1)
@@ -198,11 +200,19 @@ class Api:
         await self._limits.take(request, client, template, route.policy.rate_cost if route else 1)
         return client
 
+    def _refuse_forged(self, request: HttpRequest, client: Client) -> None:
+        """Let no page of others act for whoever is logged in, nor log somebody in."""
+        if client.session is not None:
+            self._origins.refuse_others(request)
+            refuse_without_token(request, client.session)
+        elif client is STRANGER:
+            self._origins.refuse_others(request)
+
     async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Sendable:
         started = time.monotonic()
         message = await read_message(route, values, request)
         if request.wants_stream and route.policy.path in self._streams:
-            client = partial(self._credentials.client_of, request.authorization)
+            client = partial(self._credentials.client_of, request)
             return await self._streams[route.policy.path](message, request, client)
         settlement, seconds = route.policy.settlement, request.wait_seconds
         if route.policy.cache_seconds is not None:
@@ -277,6 +287,8 @@ def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
         pairs.append((trailers.CONSISTENCY_TOKEN, token))
     if key := request.idempotency_key:
         pairs.append((IDEMPOTENCY_KEY, key))
+    if route.service == _OWN:
+        pairs += visit_metadata(request)
     return pairs
 
 

@@ -12,13 +12,15 @@ from uuid import UUID
 from sqlalchemy import Row, func, or_, select, update
 
 from common import caller, ids
+from common.caller import Caller
 from common.database import Database, Transaction
 from common.pagination import Page
 from common.wire import timestamp
 from erp.gateway.v1.gateway_pb2 import ApiToken
 from gateway import tables
+from gateway.accounts import roles_of_active, together
 from gateway.errors import ApiTokenNotFound
-from gateway.permissions import granted
+from gateway.permissions import granted, meet
 
 LOOKUP = "api token by its hash"
 # The cache's tag that a revocation flushes.
@@ -40,6 +42,8 @@ class Holder:
     expires_at: datetime | None
     # The tenant's plan.
     plan: str
+    # Whether the tenant is.
+    suspended: bool = False
 
 
 async def create_token(
@@ -58,14 +62,16 @@ async def create_token(
         NotPermitted: the caller does not hold it.
     """
     who = caller.current()
+    permissions, user_id = granted(who, permissions), await _user_of(tx, who)
     secret = "kv_" + secrets.token_urlsafe(32)
     row = {
         "id": ids.new(),
         "name": name,
         "hash": hash_of(secret.encode()),
         "prefix": secret[:_PREFIX_LENGTH],
-        "permissions": granted(who, permissions),
+        "permissions": permissions,
         "created_by": who.subject,
+        "user_id": user_id,
         "expires_at": expires_at,
     }
     made = await tx.row(_tokens.insert().values(row).returning(_tokens))
@@ -101,6 +107,12 @@ async def revoke_tokens_named(tx: Transaction, name: str) -> None:
     await tx.execute(_revocation().where(_tokens.c.name == name))
 
 
+async def revoke_tokens_of(tx: Transaction, user_id: UUID) -> None:
+    """Make all tokens useless that a user has made, also those made by such tokens."""
+    tx.outdate(REVOKED)
+    await tx.execute(_revocation().where(_tokens.c.user_id == user_id))
+
+
 async def find_holder(database: Database, token_hash: bytes) -> Holder | None:
     """Whom the token with this hash stands for; None when it is unknown, expired or revoked."""
     statement = (
@@ -110,6 +122,8 @@ async def find_holder(database: Database, token_hash: bytes) -> Holder | None:
             _tokens.c.permissions,
             _tokens.c.expires_at,
             tables.tenants.c.plan,
+            tables.tenants.c.state,
+            _tokens.c.user_id,
         )
         .join(tables.tenants, tables.tenants.c.id == _tokens.c.tenant_id)
         .where(
@@ -120,14 +134,30 @@ async def find_holder(database: Database, token_hash: bytes) -> Holder | None:
     )
     async with database.system_transaction(LOOKUP) as connection:
         row = (await connection.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    return Holder(row.id, row.tenant_id, frozenset(row.permissions), row.expires_at, row.plan)
+        if row is None:
+            return None
+        permissions = frozenset(row.permissions)
+        if row.user_id is not None:
+            bound = await connection.execute(roles_of_active(row.tenant_id, row.user_id))
+            permissions = meet(permissions, together(bound))
+    suspended = row.state == "suspended"
+    return Holder(row.id, row.tenant_id, permissions, row.expires_at, row.plan, suspended)
 
 
 def hash_of(secret: bytes) -> bytes:
     """What is stored of a token. Its 256 random bits need neither salt nor slowness."""
     return hashlib.sha256(secret).digest()
+
+
+async def _user_of(tx: Transaction, who: Caller) -> UUID | None:
+    """The user that a caller is, or whose token it is; none for what no user has made."""
+    kind, _, name = who.subject.partition(":")
+    if kind == "token":
+        made_by: UUID | None = await tx.scalar(
+            select(_tokens.c.user_id).where(_tokens.c.id == UUID(name))
+        )
+        return made_by
+    return UUID(name) if kind == "user" else None
 
 
 def _revocation() -> Any:

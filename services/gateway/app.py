@@ -48,17 +48,18 @@ from erp.gateway.v1 import (
     gateway_service_pb2,
     gateway_service_pb2_grpc,
 )
-from gateway import api_tokens, tenants
+from gateway import accounts, api_tokens, tenants, webhook_jobs
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
 from gateway.contract import SERVICES, all_services
-from gateway.credentials import ApiTokenCredentials
+from gateway.entrance import Entrance
 from gateway.event_bells import Bells
 from gateway.event_pages import EventPages
 from gateway.event_servicer import EventServicer
 from gateway.event_stream import EventStreams
 from gateway.feed import Feed
+from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
@@ -69,11 +70,16 @@ from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
+from gateway.webhook_deliveries import SYSTEM_REASON as OLD_DELIVERIES
+from gateway.webhook_deliveries import forget_old_deliveries
+from gateway.webhook_setup import sender_of, webhook_service
 
 NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
-SYSTEM_REASONS = frozenset({api_tokens.LOOKUP, tenants.LOOKUP, *runtime.SYSTEM_REASONS})
+SYSTEM_REASONS = frozenset(
+    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, OLD_DELIVERIES, *runtime.SYSTEM_REASONS}
+)
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
@@ -137,7 +143,10 @@ async def serve(settings: Settings, stop: Stop) -> None:
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Do the gateway's jobs and duties until told to stop."""
-    await Runtime(NAME, settings, SYSTEM_REASONS, HANDLERS).work(stop, options)
+    handlers: list[Any] = [*HANDLERS, sender_of(settings).handlers]
+    opened = Runtime(NAME, settings, SYSTEM_REASONS, handlers)
+    duties = [forget_old_deliveries(opened.database)]
+    await opened.work(stop, options, webhook_jobs, duties)
 
 
 @dataclass(frozen=True)
@@ -159,34 +168,30 @@ class _Gateway:
         channels = _channels(settings, opened)
         logs = _event_logs(channels)
         bells = Bells(logs, lambda: feed.connected)
-        listening = _redis(settings, opened, Role.QUEUE)
-        feed = Feed(_settlement_events(routes), listening, bells.hear)
+        feed = _feed(routes, _redis(settings, opened, Role.QUEUE), bells)
         publisher = Publisher(publishing, feed, _told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         job_bell = JobBell(NAME, publishing)
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
-        credentials = ApiTokenCredentials(partial(api_tokens.find_holder, database))
-        cache.on_flush(credentials.hear)
-
+        entrance = _entrance(settings, opened, database, cache)
         pages = EventPages(logs)
-        grpc = _grpc_server(settings, channels, database, publisher, pages)
+        more = [*entrance.services, *_feeds(settings, database, pages)]
+        grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
-        timeout = settings.request_timeout_seconds
-        limits = _limits(settings, opened)
-        every = {**channels, NAME: own}
-        most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
-        streams = EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
-        opening = {LIST_EVENTS: streams.open}
-        api = Api(routes, every, credentials, limits, feed, kept, opening, timeout_seconds=timeout)
+        streams = _streams(settings, pages, bells)
+        calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
+        limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
+        api = calls(limits, feed, kept, opening, **_api_options(settings))
         health = _system_health(channels, database, publishing)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
-        running = (one.run() for one in (cache, doorbell, job_bell, feed, bells))
+        sessions = entrance.sessions
+        running = (one.run() for one in (cache, doorbell, job_bell, feed, bells, sessions))
         _run_until_closed(opened, *running, readiness.watch())
         await http.start()
         return cls(http, grpc, readiness, streams)
@@ -197,7 +202,7 @@ def _grpc_server(
     channels: Mapping[str, Channel],
     database: Database,
     publisher: Publisher,
-    pages: EventPages,
+    more: Sequence[Service],
 ) -> Server:
     audit_logs = AuditLogs(_audit_logs(channels, database))
     servicer = GatewayServicer(database, _invariants(channels, database, audit_logs))
@@ -208,11 +213,9 @@ def _grpc_server(
     services = [
         Service(_OWN["GatewayService"], add_gateway, servicer),
         Service(_AUDIT, add_audit, AuditServicer(audit_logs)),
-        Service(
-            _FEED, event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(pages)
-        ),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
+        *more,
     ]
     # The wait before the end is the gateway's as a whole, not that of each of its servers.
     settings = dataclasses.replace(settings, drain_wait_seconds=0.0)
@@ -235,6 +238,38 @@ def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaita
         await kept.hear(events)
 
     return hear
+
+
+def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
+    return Feed(_settlement_events(routes), listening, bells.hear)
+
+
+def _api_options(settings: Settings) -> dict[str, Any]:
+    origins = Origins(settings.trusted_origins)
+    return {"origins": origins, "timeout_seconds": settings.request_timeout_seconds}
+
+
+def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
+    most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
+    return EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
+
+
+def _entrance(
+    settings: Settings, opened: AsyncExitStack, database: Database, cache: Cache
+) -> Entrance:
+    of_sessions = _redis(settings, opened, Role.SESSIONS)
+    of_logins = _redis(settings, opened, Role.LOGINS)
+    return Entrance.of(settings, database, of_sessions, of_logins, cache)
+
+
+def _feeds(settings: Settings, database: Database, pages: EventPages) -> list[Service]:
+    """What shows events to those outside, and what sends them there."""
+    return [_feed_service(pages), webhook_service(settings, database, pages)]
+
+
+def _feed_service(pages: EventPages) -> Service:
+    add = event_service_pb2_grpc.add_EventServiceServicer_to_server
+    return Service(_FEED, add, EventServicer(pages))
 
 
 def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:

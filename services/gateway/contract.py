@@ -3,7 +3,14 @@
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
 from erp.accounting.v1 import accounting_service_pb2
-from erp.gateway.v1 import audit_service_pb2, event_service_pb2, gateway_service_pb2
+from erp.gateway.v1 import (
+    audit_service_pb2,
+    event_service_pb2,
+    gateway_service_pb2,
+    session_service_pb2,
+    user_service_pb2,
+    webhook_service_pb2,
+)
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
 
@@ -13,7 +20,10 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
     "sales": (sales_service_pb2.DESCRIPTOR,),
     "gateway": (
         gateway_service_pb2.DESCRIPTOR,
+        session_service_pb2.DESCRIPTOR,
+        user_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
+        webhook_service_pb2.DESCRIPTOR,
         audit_service_pb2.DESCRIPTOR,
     ),
 }

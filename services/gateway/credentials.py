@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from common.caller import Caller
 from common.errors import DomainError, Unauthenticated
+from common.sessions import Session
 from gateway.api_tokens import REVOKED, SHAPE, Holder, hash_of
+from gateway.errors import TenantSuspended
 
 # How long a token works after it was revoked at another process of the gateway, when no message
 # of it arrives. Usually one does, at once.
@@ -29,6 +31,8 @@ class Client:
 
     caller: Caller
     plan: str
+    # Of a person who is logged in.
+    session: Session | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class _Known:
     checked: float
     # Wall clock; infinite when it never ends.
     expires: float
+    suspended: bool = False
 
 
 class ApiTokenCredentials:
@@ -56,6 +61,7 @@ class ApiTokenCredentials:
 
         Raises:
             Unauthenticated: there is no token, or it is not good.
+            TenantSuspended: its company is.
             Unavailable: the database is away and the token has not been seen lately.
         """
         if not authorization:
@@ -64,6 +70,8 @@ class ApiTokenCredentials:
         known = await self._known(hash_of(match[1])) if match else None
         if known is None or known.client is None or known.expires <= time.time():
             raise Unauthenticated("This credential is not valid, or no longer.")
+        if known.suspended:
+            raise TenantSuspended
         return known.client
 
     def forget(self) -> None:
@@ -121,4 +129,4 @@ def _known(holder: Holder | None, checked: float) -> _Known:
         return _Known(None, checked, 0.0)
     caller = Caller(holder.tenant_id, f"token:{holder.token_id}", holder.permissions)
     expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
-    return _Known(Client(caller, holder.plan), checked, expires)
+    return _Known(Client(caller, holder.plan), checked, expires, holder.suspended)

@@ -89,6 +89,95 @@ class TooManyAtOnce(HttpError):
 
 
 @dataclass(eq=False)
+class ForgedRequest(DomainError):
+    """The session's own page has not sent this: 403."""
+
+    status = StatusCode.PERMISSION_DENIED
+    detail = "This request may not have been meant by the user. {why}"
+
+    why: str
+
+
+@dataclass(eq=False)
+class TenantSuspended(DomainError):
+    """The company's access has been suspended; its data is kept: 403."""
+
+    status = StatusCode.PERMISSION_DENIED
+    detail = "The access of this company has been suspended. Its data is kept."
+
+
+@dataclass(eq=False)
+class NoSession(BrokenRule):
+    """This is for people who are logged in; software with a token has no session."""
+
+    detail = "This credential has no session: only users who are logged in have one."
+
+
+@dataclass(eq=False)
+class WrongPassword(BrokenRule):
+    """The present password, which must be given to change it, is another."""
+
+    detail = "The current password is another."
+
+
+@dataclass(eq=False)
+class SetupTokenInvalid(BrokenRule):
+    """The token to choose a password with was used before, or is too old, or never was."""
+
+    detail = "This setup token is not valid, or no longer. Ask for a new one."
+
+
+@dataclass(eq=False)
+class EmailTaken(BrokenRule):
+    """A user of the company has this mail address."""
+
+    detail = "There is a user with the mail address {email} already."
+
+    email: str
+
+
+@dataclass(eq=False)
+class UserDeactivated(BrokenRule):
+    """The user is locked out and cannot be given a password."""
+
+    detail = "This user is deactivated. Reactivate them first."
+
+
+@dataclass(eq=False)
+class RoleNameTaken(BrokenRule):
+    """A role of the company has this name."""
+
+    detail = "There is a role called {name} already."
+
+    name: str
+
+
+@dataclass(eq=False)
+class RoleInUse(BrokenRule):
+    """Some user has the role."""
+
+    detail = "Some user has the role {name}. Give them others first."
+
+    name: str
+
+
+@dataclass(eq=False)
+class BuiltInRole(BrokenRule):
+    """Every company has this role, always the same."""
+
+    detail = "Every company has the role {name}, and it cannot be changed. Make one of your own."
+
+    name: str
+
+
+@dataclass(eq=False)
+class LastAdmin(BrokenRule):
+    """Nobody could do everything in the company any more."""
+
+    detail = "After this no active user could do everything. Make another one an admin first."
+
+
+@dataclass(eq=False)
 class TenantExists(BrokenRule):
     """The short name of a tenant is taken."""
 

@@ -91,11 +91,6 @@ class HttpRequest:
         self._abort()
 
     @property
-    def user_agent(self) -> bytes:
-        """The program that sent this, in its own words."""
-        return self._headers.get(b"user-agent", b"")
-
-    @property
     def authorization(self) -> bytes | None:
         """The credential, as sent."""
         return self._headers.get(b"authorization")
@@ -104,6 +99,36 @@ class HttpRequest:
     def forwarded_for(self) -> list[bytes]:
         """The X-Forwarded-For headers, as sent, in their order."""
         return [value for name, value in self._scope_headers if name == b"x-forwarded-for"]
+
+    @property
+    def cookies(self) -> list[bytes]:
+        """The Cookie headers, as sent, in their order."""
+        return [value for name, value in self._scope_headers if name == b"cookie"]
+
+    @property
+    def csrf_token(self) -> bytes | None:
+        """What proves that the session's own page sent this, as sent."""
+        return self._headers.get(b"x-csrf-token")
+
+    @property
+    def origin(self) -> bytes | None:
+        """The origin of the page that sent this (RFC 6454), as sent."""
+        return self._headers.get(b"origin")
+
+    @property
+    def fetch_site(self) -> bytes | None:
+        """How that page's site relates to ours (Fetch Metadata), as sent."""
+        return self._headers.get(b"sec-fetch-site")
+
+    @property
+    def host(self) -> bytes | None:
+        """The name under which we were called, as sent."""
+        return self._headers.get(b"host")
+
+    @property
+    def user_agent(self) -> bytes:
+        """The program that sent this, in its own words."""
+        return self._headers.get(b"user-agent", b"")
 
     @property
     def if_match(self) -> bytes | None:

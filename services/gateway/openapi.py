@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from common.rpc_policy import Access
 from gateway.answers import BUSY
 from gateway.comments import comments
 from gateway.contract import SERVICES
+from gateway.cookies import SESSION
 from gateway.query import is_parameter
 from gateway.routes import Route
 from gateway.schemas import Schema, Schemas
@@ -128,6 +130,26 @@ _IF_NONE_MATCH = {
     "description": "The ETag that the caller has; 304 without a body while it holds.",
     "schema": {"type": "string"},
 }
+_CREDENTIALS = {
+    "api_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token, such as kv_…",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION,
+        "description": "The session of a user who has logged in.",
+    },
+    "csrf_token": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-CSRF-Token",
+        "description": "Goes with the session's cookie, but for GET: `csrf_token` of "
+        "the login's answer.",
+    },
+}
 _DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
 
 Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
@@ -149,7 +171,7 @@ def openapi(routes: Iterable[Route]) -> Object:
         "openapi": "3.1.0",
         "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
-        "security": [{"api_token": []}],
+        "security": [{"api_token": []}, {"session": [], "csrf_token": []}],
         "tags": [_tag(service) for service in SERVICES],
         "paths": paths,
         "components": _components(schemas),
@@ -168,10 +190,13 @@ def _operation(route: Route, schemas: Schemas) -> Object:
         "tags": [route.service],
         "summary": said.partition("\n")[0],
         "description": said,
-        "x-permission": route.policy.permission,
         "parameters": _parameters(route, schemas),
         "responses": _responses(route, schemas),
     }
+    if route.policy.permission:
+        operation["x-permission"] = route.policy.permission
+    if route.policy.access is Access.ANYBODY:
+        operation["security"] = []
     if route.takes_body:
         schema = schemas.request(route.method.input_type, route.parameters)
         operation["requestBody"] = {
@@ -264,13 +289,7 @@ def _components(schemas: Schemas) -> Object:
                 "schema": {"type": "string"},
             },
         },
-        "securitySchemes": {
-            "api_token": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "An API token, such as kv_…",
-            }
-        },
+        "securitySchemes": _CREDENTIALS,
     }
 
 

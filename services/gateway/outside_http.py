@@ -91,9 +91,7 @@ class OutsideHttp:
             status, text, error = 0, "", _words(failed)
         return Reply(status, error, text, time.monotonic() - started)
 
-    async def _post(
-        self, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, str]:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
         limits = dict.fromkeys(("connect", "read", "write", "pool"), CONNECT_SECONDS)
         limits["read"] = TOTAL_SECONDS
         async with (

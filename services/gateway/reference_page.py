@@ -55,7 +55,8 @@ def _operation(document: Object, method: str, path: str, operation: Object) -> I
     yield f'<section id="{operation["operationId"]}">'
     yield f"<h3>{_badge(method)} <code>{escape(path)}</code></h3>"
     yield _paragraphs(operation["description"])
-    yield f"<p>Permission <code>{escape(operation['x-permission'])}</code></p>"
+    if permission := operation.get("x-permission"):
+        yield f"<p>Permission <code>{escape(permission)}</code></p>"
     parameters = [_resolved(document, one) for one in operation["parameters"]]
     if parameters:
         yield "<h4>Parameters</h4>" + _table(map(_parameter_row, parameters))

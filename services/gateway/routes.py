@@ -46,10 +46,12 @@ class Route:
     @cached_property
     def success(self) -> int:
         """The HTTP status of an answer."""
+        answer = self.method.output_type
+        if self.verb == "DELETE" or not answer.fields:
+            return HTTPStatus.NO_CONTENT
         creates = self.verb == "POST" and ":" not in self.template
-        return {"DELETE": HTTPStatus.NO_CONTENT}.get(
-            self.verb, HTTPStatus.CREATED if creates else HTTPStatus.OK
-        )
+        made = creates and "id" in answer.fields_by_name
+        return HTTPStatus.CREATED if made else HTTPStatus.OK
 
     @cached_property
     def record(self) -> str:

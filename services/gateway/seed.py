@@ -12,9 +12,9 @@ from common.database import Database
 from common.settings import Settings
 from gateway.api_tokens import create_token, revoke_tokens_named
 from gateway.app import open_database
-from gateway.passwords import hash_password, random_password
+from gateway.passwords import Passwords, random_password
 from gateway.tenants import NewTenant, create_tenant, find_tenant
-from gateway.users import put_user
+from gateway.users import put_admin
 
 TENANTS = (
     NewTenant("acme", "Acme", "EUR", "unmetered"),
@@ -45,12 +45,12 @@ async def seed_tenant(database: Database, tenant: NewTenant) -> dict[str, str]:
     known_id = await find_tenant(database, tenant.slug)
     tenant_id = known_id or ids.new()
     email, password = f"admin@{tenant.slug}.example", random_password()
-    password_hash = await hash_password(password)
+    password_hash = await Passwords().hash(password)
     with acting_as(service_caller("gateway", tenant_id)):
         async with database.tenant_transaction() as tx:
             if known_id is None:
                 await create_tenant(tx, tenant)
-            await put_user(tx, email, password_hash, ["*"])
+            await put_admin(tx, email, password_hash)
             await revoke_tokens_named(tx, TOKEN_NAME)
             token = await create_token(tx, TOKEN_NAME, ["*"])
     return {

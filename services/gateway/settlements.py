@@ -29,7 +29,7 @@ class Settlements:
 
     def can_follow(self, settlement: Settlement) -> bool:
         """Whether the caller may read what is to be waited for."""
-        return caller.current().may(self._reads[settlement.read][0].permission)
+        return self._reads[settlement.read][0].lets_in(caller.current())
 
     async def follow(
         self, settlement: Settlement, answer: Any, started: float, seconds: float, again: bool

@@ -1,6 +1,6 @@
 """The gateway's tables, as the migrations made them."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, func
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from common.schema import id_column, tenant_table, version_columns
@@ -8,7 +8,8 @@ from common.schema import id_column, tenant_table, version_columns
 metadata = MetaData()
 
 
-def _moment(name: str, *, optional: bool = False) -> Column[object]:
+def moment(name: str, *, optional: bool = False) -> Column[object]:
+    """A time; now unless it is said or optional."""
     default = None if optional else func.now()
     kind = DateTime(timezone=True)
     return Column(name, kind, nullable=optional, server_default=default)
@@ -22,7 +23,9 @@ tenants = Table(
     Column("name", Text, nullable=False),
     Column("currency_code", Text, nullable=False),
     Column("plan", Text, nullable=False),
-    _moment("created_at"),
+    # "active" or "suspended".
+    Column("state", Text, nullable=False, server_default="active"),
+    *version_columns(),
 )
 
 users = tenant_table(
@@ -30,10 +33,33 @@ users = tenant_table(
     metadata,
     id_column(),
     Column("email", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
-    Column("permissions", ARRAY(Text), nullable=False),
-    _moment("created_at"),
-    _moment("updated_at"),
+    Column("name", Text, nullable=False, server_default=""),
+    # "invited" until there is a password, "active", or "deactivated".
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("password_hash", Text),
+    # SHA-256 of the token with which they may choose a password, once.
+    Column("setup_hash", LargeBinary),
+    moment("setup_expires_at", optional=True),
+    *version_columns(),
+)
+
+roles = tenant_table(
+    "roles",
+    metadata,
+    id_column(),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    # Which of gateway.built_in_roles it is, whose permissions are not stored.
+    Column("built_in", Text),
+    Column("permissions", ARRAY(Text), nullable=False, server_default="{}"),
+    *version_columns(),
+)
+
+user_roles = tenant_table(
+    "user_roles",
+    metadata,
+    Column("user_id", UUID(as_uuid=True), primary_key=True),
+    Column("role_id", UUID(as_uuid=True), primary_key=True),
 )
 
 api_tokens = tenant_table(
@@ -45,62 +71,21 @@ api_tokens = tenant_table(
     Column("prefix", Text, nullable=False),
     Column("permissions", ARRAY(Text), nullable=False),
     Column("created_by", Text, nullable=False),
-    _moment("expires_at", optional=True),
-    _moment("revoked_at", optional=True),
-    _moment("created_at"),
+    # The user who made it, whose permissions bound it; absent when no user did.
+    Column("user_id", UUID(as_uuid=True)),
+    moment("expires_at", optional=True),
+    moment("revoked_at", optional=True),
+    moment("created_at"),
 )
 
-webhooks = tenant_table(
-    "webhooks",
+operator_actions = tenant_table(
+    "operator_actions",
     metadata,
     id_column(),
-    Column("url", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("types", ARRAY(Text), nullable=False),
-    Column("state", Text, nullable=False),
-    Column("disabled_reason", Text, nullable=False),
-    Column("secret", LargeBinary, nullable=False),
-    Column("old_secret", LargeBinary),
-    _moment("old_secret_until", optional=True),
-    *version_columns(),
-)
-
-webhook_health = tenant_table(
-    "webhook_health",
-    metadata,
-    Column("webhook_id", UUID(as_uuid=True), primary_key=True),
-    Column("failures", Integer, nullable=False),
-    _moment("failing_since", optional=True),
-    _moment("closed_until", optional=True),
-)
-
-webhook_deliveries = tenant_table(
-    "webhook_deliveries",
-    metadata,
-    id_column(),
-    Column("webhook_id", UUID(as_uuid=True), nullable=False),
-    Column("event_id", UUID(as_uuid=True), nullable=False),
-    Column("event_type", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("state", Text, nullable=False),
-    # How often it has been begun anew, tried since, and tried in all.
-    Column("round", Integer, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    _moment("next_attempt_at", optional=True),
-    _moment("created_at"),
-)
-
-webhook_attempts = tenant_table(
-    "webhook_attempts",
-    metadata,
-    Column("delivery_id", UUID(as_uuid=True), primary_key=True),
-    Column("number", Integer, primary_key=True),
-    _moment("attempted_at"),
-    Column("duration_ms", Integer, nullable=False),
-    Column("status_code", Integer, nullable=False),
-    Column("error", Text, nullable=False),
-    Column("response", Text, nullable=False),
+    Column("operator", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    moment("created_at"),
 )

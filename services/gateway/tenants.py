@@ -12,6 +12,7 @@ from common.money import decimals_of
 from erp.gateway.v1.events_pb2 import TenantCreated
 from gateway import tables
 from gateway.errors import TenantExists
+from gateway.roles import add_built_in
 
 LOOKUP = "tenant by its short name"
 
@@ -42,6 +43,7 @@ async def create_tenant(tx: Transaction, new: NewTenant) -> None:
         raise InvalidRequest.of("/currency_code", "is not a currency of ISO 4217") from None
     with translating({"tenants_slug": TenantExists(new.slug)}):
         await tx.execute(tables.tenants.insert(), {"id": tx.tenant_id, **vars(new)})
+    await add_built_in(tx)
     created = TenantCreated(
         tenant_id=str(tx.tenant_id), name=new.name, currency_code=new.currency_code
     )

@@ -1,4 +1,4 @@
-"""Deliveries: one event on its way to one webhook, from the moment it happened to its last attempt."""
+"""Deliveries: one event on its way to one webhook, to the last attempt."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,8 @@ from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import webhook_pb2 as pb
 from erp.gateway.v1.events_pb2 import WebhookDisabled, WebhookTested
 from erp.gateway.v1.jobs_pb2 import DeliverWebhook
-from gateway import tables, webhooks
+from gateway import webhook_tables as tables
+from gateway import webhooks
 from gateway.cloud_events import to_cloud_event
 from gateway.outside_http import Reply
 
@@ -165,7 +166,7 @@ async def begin(
     """
     wanted = {"tenant_id": tx.tenant_id, "id": UUID(job.delivery_id)}
     row = await tx.row(_BEGIN, wanted)
-    if row is None or row.state != _PENDING or (row.round, row.attempts) != (job.round, job.attempts):
+    if row is None or row.state != _PENDING or not _is_next(row, job):
         return None
     if row.webhook_state != webhooks.ENABLED:
         await _change(tx, row.id, state=_FAILED, next_attempt_at=None)
@@ -193,7 +194,7 @@ async def record(tx: Transaction, job: DeliverWebhook, sending: Sending, reply: 
     """Write down how an attempt went, and have the next one made when it is needed."""
     statement = select(_deliveries).where(_deliveries.c.id == sending.delivery_id)
     row = await tx.row(statement.with_for_update())
-    if row is None or (row.round, row.attempts) != (job.round, job.attempts):
+    if row is None or not _is_next(row, job):
         # Removed, or begun anew meanwhile.
         return
     began = datetime.now(UTC) - timedelta(seconds=reply.seconds)
@@ -313,6 +314,11 @@ def _newest_first(statement: Select[Any], page: Page) -> Select[Any]:
     if page.after is not None:
         statement = statement.where(_deliveries.c.id < ids.parse(page.after[0], "page_token"))
     return statement.order_by(_deliveries.c.id.desc()).limit(page.size + 1)
+
+
+def _is_next(row: Row[Any], job: DeliverWebhook) -> bool:
+    """Whether this attempt has not been made, and nobody has begun anew."""
+    return (row.round, row.attempts) == (job.round, job.attempts)
 
 
 def _of(tx: Transaction, webhook_id: UUID) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the gateway's worker does for webhooks: hears of every event, and sends what is to be sent."""
+"""What the gateway's worker does for webhooks: it hears of every event, and sends."""
 
 import time
 from collections import Counter

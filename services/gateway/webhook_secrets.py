@@ -26,7 +26,6 @@ class WebhooksOff(BrokenRule):
     detail = "Webhooks are off here: the operator has not set KV_ERP_WEBHOOK_KEY."
 
 
-
 class Secrets:
     """Makes secrets and keeps them so that the database alone shows none.
 
@@ -51,7 +50,7 @@ class Secrets:
 
     def open(self, stored: bytes, webhook_id: UUID) -> bytes | None:
         """The key of a stored secret; None when the key it lies under is gone."""
-        return self._seal and self._seal.open(stored, _purpose(webhook_id))
+        return self._seal.open(stored, _purpose(webhook_id)) if self._seal else None
 
 
 def signed_headers(

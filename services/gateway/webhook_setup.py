@@ -24,7 +24,9 @@ def webhook_service(settings: Settings, database: Database, pages: EventPages) -
     """The gRPC service for webhooks."""
     rules = Webhooks(_addresses(settings), _secrets(settings))
     servicer = WebhookServicer(database, rules, partial(_heads, pages))
-    return Service(_SERVICE, webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, servicer)
+    return Service(
+        _SERVICE, webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, servicer
+    )
 
 
 def sender_of(settings: Settings) -> WebhookSender:

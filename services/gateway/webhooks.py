@@ -18,7 +18,7 @@ from common.subscriptions import ALL_EVENTS
 from common.wire import timestamp
 from erp.gateway.v1 import webhook_pb2 as pb
 from erp.gateway.v1 import webhook_service_pb2 as api
-from gateway import tables
+from gateway import webhook_tables as tables
 from gateway.cloud_events import known_types
 from gateway.event_pages import source_of
 from gateway.outside_addresses import AddressRefused, OutsideAddresses
@@ -140,7 +140,9 @@ class Webhooks:
             NotPermitted: the caller may not read the events.
         """
         problems = [
-            InvalidField(f"/types/{place}", "must name an event such as erp.sales.v1.OrderConfirmed")
+            InvalidField(
+                f"/types/{place}", "must name an event such as erp.sales.v1.OrderConfirmed"
+            )
             for place, kind in enumerate(types)
             if kind not in known_types()
         ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,9 @@ import sales
 from common import caller, runtime
 from common.command_line import WorkerOptions
 from common.deadline import DeadlineExceeded
+from common.duties import Duty
 from common.errors import Unavailable
+from common.mailer import Mailer
 from common.process import Stop
 from common.runtime import Runtime
 from common.server import Service
@@ -17,7 +20,7 @@ from common.settings import Settings
 from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grpc
 from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
-from sales import listeners
+from sales import expiring, listeners, mailing
 from sales.audit import auditor_of
 from sales.goods import Hold, OtherServices
 from sales.lookups import Lookups
@@ -25,6 +28,9 @@ from sales.order_desk import OrderDesk
 from sales.servicer import SalesServicer
 
 NAME = "sales"
+# Modules with handlers of jobs.
+HANDLERS = (mailing,)
+SYSTEM_REASONS = frozenset({expiring.SYSTEM_REASON})
 LOOKUP_SECONDS = 5.0
 _OWN = sales_service_pb2.DESCRIPTOR.services_by_name["SalesService"]
 _INVENTORY = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
@@ -33,7 +39,7 @@ _ACCOUNTING = accounting_service_pb2.DESCRIPTOR.services_by_name["AccountingServ
 
 async def serve(settings: Settings, stop: Stop) -> None:
     """Serve gRPC until told to stop."""
-    opened = Runtime(NAME, settings)
+    opened = Runtime(NAME, settings, handlers=HANDLERS)
     servicer = SalesServicer(opened.database, OrderDesk(opened.database, others(opened)))
     register = sales_service_pb2_grpc.add_SalesServiceServicer_to_server
     auditor = auditor_of(opened.database)
@@ -41,8 +47,11 @@ async def serve(settings: Settings, stop: Stop) -> None:
 
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
-    """Apply other services' events until told to stop."""
-    await Runtime(NAME, settings).work(stop, options, listeners)
+    """Apply other services' events and keep the clock until told to stop."""
+    opened = Runtime(NAME, settings, SYSTEM_REASONS, HANDLERS)
+    duties = [Duty("end expired orders", 1.0, partial(expiring.expire_all, opened.database))]
+    with mailing.sending_by(Mailer(settings)):
+        await opened.work(stop, options, listeners, duties)
 
 
 def migrate(settings: Settings) -> None:

@@ -57,9 +57,14 @@ def _decide(
     cancel(order, command.reason)
     order.raise_version()
     if order.number:
-        event = events.OrderCancelled(order_id=str(order.id), reason=command.reason)
-        outbox.publish(tx, event, request_id=command.request_id)
+        announce(tx, order, command.request_id)
     return order
+
+
+def announce(tx: Transaction, order: Order, request_id: str) -> None:
+    """Tell inventory and accounting to undo their part."""
+    event = events.OrderCancelled(order_id=str(order.id), reason=order.cancel_reason)
+    outbox.publish(tx, event, request_id=request_id)
 
 
 def demand_cancellable(order: Order) -> None:

@@ -12,7 +12,7 @@ from common.errors import DomainError, NotFound
 from common.money import Money, format_quantity
 from erp.sales.v1 import events_pb2 as events
 from erp.sales.v1 import sales_service_pb2 as rpc
-from sales.errors import OrderNotDraft
+from sales.errors import OrderExpired, OrderNotDraft
 from sales.goods import Hold, add_up
 from sales.lifecycle import INVOICE, ORDER, RESERVATION
 from sales.orders import Order, lock_orders, read_lines, write_orders
@@ -62,6 +62,7 @@ def _decide(command: ConfirmOrder, locked: Mapping[UUID, Order]) -> Order | Hold
         if order is None:
             raise NotFound("order", command.order_id)
         demand_draft(order)
+        demand_in_time(order)
         order.demand_version(command.version)
         if order.backorder == "forbid" and not command.held:
             return hold_for(order)
@@ -91,6 +92,16 @@ def demand_draft(order: Order) -> None:
     """
     if not ORDER.allows(order.state, "confirmed"):
         raise OrderNotDraft(order.state)
+
+
+def demand_in_time(order: Order) -> None:
+    """Check that the order's time is not over, though nobody may have looked at the clock yet.
+
+    Raises:
+        OrderExpired: it is.
+    """
+    if order.expires_at and order.is_over(datetime.now(UTC)):
+        raise OrderExpired(f"{order.expires_at:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def confirm(order: Order) -> None:

@@ -66,6 +66,8 @@ class CreateOrder:
     reference: str
     backorder: str
     confirm: bool
+    # None: never.
+    expires_at: datetime | None
     lines: tuple[NewLine, ...]
     request_id: str
     # Whether its goods are held, which an order that refuses to wait needs to be confirmed.
@@ -78,7 +80,7 @@ class CreateOrder:
         """Read the request.
 
         Raises:
-            InvalidRequest: a price is in no currency, or too exact for it.
+            InvalidRequest: a price is in no currency, or too exact for it, or its time is over.
             NotPermitted: the caller may make orders but not confirm them.
         """
         me = caller.current()
@@ -91,12 +93,22 @@ class CreateOrder:
             reference=request.reference,
             backorder=enum_word(pb.BackorderPolicy, request.backorder) or "allow",
             confirm=request.confirm,
+            expires_at=_future(request),
             lines=tuple(
                 NewLine.from_wire(line, f"lines/{place}")
                 for place, line in enumerate(request.lines)
             ),
             request_id=me.request_id,
         )
+
+
+def _future(request: rpc.CreateOrderRequest) -> datetime | None:
+    if not request.HasField("expire_time"):
+        return None
+    moment = request.expire_time.ToDatetime(UTC)
+    if moment <= datetime.now(UTC):
+        raise InvalidRequest.of("/expire_time", "must be in the future")
+    return moment
 
 
 async def prepare(
@@ -202,6 +214,8 @@ def _order(command: CreateOrder, lines: list[OrderLine], currency: str) -> Order
         invoice_id=None,
         cancel_reason="",
         confirmed_at=None,
+        expires_at=command.expires_at,
+        paid=False,
         version=1,
         created_at=now,
         updated_at=now,

@@ -35,6 +35,15 @@ class OrderNotDraft(BrokenRule):
 
 
 @dataclass(eq=False)
+class OrderExpired(BrokenRule):
+    """A draft whose time is over cannot be confirmed any more."""
+
+    detail = "The order's time was over at {expire_time}."
+
+    expire_time: str
+
+
+@dataclass(eq=False)
 class OrderNotConfirmed(BrokenRule):
     """Only a confirmed order can ship."""
 

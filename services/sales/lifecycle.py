@@ -34,9 +34,10 @@ def _declare(aspect: str, **moves: str) -> Lifecycle:
 
 ORDER = _declare(
     "order",
-    draft="confirmed cancelled",
+    draft="confirmed cancelled expired",
     confirmed="cancelled",
     cancelled="",
+    expired="",
 )
 # Inventory answers a confirmation once, but says so again when goods come in or a try fell short.
 RESERVATION = _declare(

@@ -10,9 +10,10 @@ from common.subscriptions import Heard, listens_to
 from erp.accounting.v1 import events_pb2 as accounting
 from erp.gateway.v1 import events_pb2 as gateway
 from erp.inventory.v1 import events_pb2 as inventory
-from sales import companies, settling
+from erp.sales.v1 import events_pb2 as sales
+from sales import companies, notices, settling
 from sales.goods import add_up
-from sales.orders import read_lines, read_parts, read_shipments
+from sales.orders import lock_orders, read_lines, read_parts, read_shipments, write_orders
 from sales.settling import News, take_note
 
 # A reservation that somebody made by hand may name an order, and still is not the order's own.
@@ -23,7 +24,15 @@ _BY_HAND = "direct"
 async def open_company(tx: Transaction, created: Sequence[Heard[gateway.TenantCreated]]) -> None:
     """Make room for a new company."""
     for heard in created:
-        await companies.open_company(tx, heard.message.currency_code)
+        await companies.open_company(tx, heard.message.name, heard.message.currency_code)
+
+
+@listens_to(sales.OrderConfirmed, queue="default", tries=5, backoff=2)
+async def confirm_by_mail(
+    tx: Transaction, confirmed: Sequence[Heard[sales.OrderConfirmed]]
+) -> None:
+    """Have customers written to about their orders."""
+    await notices.tell_of_confirmed(tx, confirmed)
 
 
 @listens_to(inventory.ProductChanged, queue="high", tries=5, backoff=2)
@@ -111,6 +120,17 @@ async def note_invoiced(tx: Transaction, posted: Sequence[Heard[accounting.Invoi
         if heard.message.order_id
     ]
     await take_note(tx, news)
+    await notices.tell_of_posted(tx, posted)
+
+
+@listens_to(accounting.InvoicePaid, queue="high", tries=5, backoff=2)
+async def note_paid(tx: Transaction, paid: Sequence[Heard[accounting.InvoicePaid]]) -> None:
+    """Keep orders that are paid from ending by themselves; nothing that shows changes."""
+    wanted = [UUID(heard.message.order_id) for heard in paid if heard.message.order_id]
+    orders = (await lock_orders(tx, wanted)).values()
+    for order in orders:
+        order.paid = True
+    await write_orders(tx, orders)
 
 
 @listens_to(accounting.InvoiceCredited, queue="high", tries=5, backoff=2)

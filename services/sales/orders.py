@@ -90,6 +90,9 @@ class Order:
     version: int
     created_at: datetime
     updated_at: datetime
+    expires_at: datetime | None
+    # Whether nothing is due on its invoice any more.
+    paid: bool
     lines: list[OrderLine] = field(default_factory=list)
     shipments: list[Shipment] = field(default_factory=list)
 
@@ -97,6 +100,13 @@ class Order:
     def settled(self) -> bool:
         """Whether no other service has work left for it."""
         return not self.awaiting
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether its time has come before anything of it was shipped or all of it was paid."""
+        open_still = self.state == "draft" or (
+            self.state == "confirmed" and self.shipment_state == "none" and not self.paid
+        )
+        return open_still and self.expires_at is not None and self.expires_at <= now
 
     def wait_for(self, *follow_ups: str) -> None:
         """Note what other services now have to do."""
@@ -155,6 +165,7 @@ class Order:
             create_time=timestamp(self.created_at),
             update_time=timestamp(self.updated_at),
             confirm_time=timestamp(self.confirmed_at),
+            expire_time=timestamp(self.expires_at),
         )
 
 
@@ -202,7 +213,7 @@ _LINES = (
 # What a change of an order can change; the rest is as it was created.
 _CHANGING = (
     "number state reservation_state invoice_state shipment_state awaiting invoice_id "
-    "cancel_reason confirmed_at version updated_at"
+    "cancel_reason confirmed_at paid version updated_at"
 ).split()
 
 

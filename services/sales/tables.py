@@ -1,6 +1,6 @@
 """The tables of sales."""
 
-from sqlalchemy import BigInteger, Column, DateTime, MetaData, Numeric, Text, func, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, MetaData, Numeric, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from common.schema import id_column, tenant_table, version_columns
@@ -33,6 +33,7 @@ companies = tenant_table(
     metadata,
     Column("currency_code", Text, nullable=False),
     _created_at(),
+    _words("name", ""),
 )
 
 customers = tenant_table(
@@ -69,6 +70,9 @@ orders = tenant_table(
     _words("cancel_reason", ""),
     Column("confirmed_at", DateTime(timezone=True)),
     *version_columns(),
+    Column("expires_at", DateTime(timezone=True)),
+    # Whether nothing is due on its invoice any more.
+    Column("paid", Boolean, nullable=False, server_default=text("false")),
 )
 
 # Ids are made in the order of the request, so they also keep the lines' order.
@@ -88,6 +92,17 @@ order_lines = tenant_table(
     _minor("net_minor"),
     _minor("tax_minor"),
     _minor("gross_minor"),
+)
+
+mails = tenant_table(
+    "mails",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    _uuid("subject_id", key=True),
+    _uuid("job_id"),
+    Column("state", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 shipments = tenant_table(

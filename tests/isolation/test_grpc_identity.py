@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from erp.accounting.v1 import accounting_service_pb2
 from erp.audit.v1 import audit_pb2
 from erp.events.v1 import events_pb2
-from erp.gateway.v1 import gateway_service_pb2
+from erp.gateway.v1 import gateway_service_pb2, session_service_pb2, user_service_pb2
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
 from ops.background import BackgroundStack
@@ -20,6 +20,12 @@ OWN = {
     "accounting": accounting_service_pb2.DESCRIPTOR.services_by_name["AccountingService"],
     "sales": sales_service_pb2.DESCRIPTOR.services_by_name["SalesService"],
     "gateway": gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+}
+OF_PEOPLE = {
+    "gateway": (
+        session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
+        user_service_pb2.DESCRIPTOR.services_by_name["UserService"],
+    )
 }
 SHARED = {
     "inventory": ("EventLog", "Auditor"),
@@ -37,7 +43,7 @@ def methods() -> Iterator[tuple[str, str]]:
             for name in SHARED[server]
             if name in file.DESCRIPTOR.services_by_name
         ]
-        for descriptor in (service, *shared):
+        for descriptor in (service, *OF_PEOPLE.get(server, ()), *shared):
             for method in descriptor.methods:
                 yield server, f"/{descriptor.full_name}/{method.name}"
 

@@ -146,6 +146,8 @@ class Attempt:
             if error is not None:
                 log.warning("completed job failed afterwards", exc_info=error)
             return Outcome.SUCCEEDED
+        if self._work.parked:
+            return Outcome.PARKED
         if error is None:
             await self._complete()
             return Outcome.SUCCEEDED

@@ -33,6 +33,7 @@ class Work(Generic[M]):
         self.claimed = claimed
         self.completing = False
         self.completed = False
+        self.parked = False
         self._database = database
         self._reported = float("-inf")
 
@@ -78,6 +79,18 @@ class Work(Generic[M]):
                 yield tx
                 await settling.follow_up(tx, self.claimed)
             self.completed = True
+        finally:
+            self.completing = False
+
+    @asynccontextmanager
+    async def parking(self, why: str) -> AsyncIterator[Transaction]:
+        """A tenant transaction whose commit parks the job: another try by itself would be wrong."""
+        self.completing = True
+        try:
+            async with self._database.tenant_transaction() as tx:
+                await settling.park(tx, self.claimed, why)
+                yield tx
+            self.parked = True
         finally:
             self.completing = False
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from common.settings.servers import LOOPBACK
-from common.variables import Address, Variable, address, whole
+from common.variables import Address, Variable, address, origins, whole
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ class EdgeSettings:
             whole(1, 1000),
         ),
     ] = 1
+    trusted_origins: Annotated[
+        frozenset[str],
+        Variable(
+            "KV_ERP_TRUSTED_ORIGINS",
+            "Origins besides the gateway's own whose pages may use its session cookie, such as "
+            "https://app.example.com; several with commas.",
+            origins,
+        ),
+    ] = frozenset()
     trusted_proxies: Annotated[
         int,
         Variable(

@@ -56,6 +56,24 @@ def test_the_callee_learns_who_calls_and_through_whom(inventory):
     assert inventory.verify(token, "r-1") == replace(ALICE, actors=("gateway",), request_id="r-1")
 
 
+def test_the_callee_learns_in_which_session(inventory):
+    logged_in = replace(ALICE, session_id="s-1")
+
+    assert inventory.verify(GATEWAY.mint(logged_in, "inventory"), "r").session_id == "s-1"
+    assert inventory.verify(GATEWAY.mint(ALICE, "inventory"), "r").session_id == ""
+
+
+def test_everything_of_a_tenant_is_nothing_above_tenants():
+    everything = replace(ALICE, permissions=frozenset({"*"}))
+    operator = replace(ALICE, permissions=frozenset({"platform.*"}))
+
+    assert everything.may("sales.orders.read")
+    assert not everything.may("platform.tenants.write")
+    assert not everything.may("platform.*")
+    assert operator.may("platform.tenants.write")
+    assert not operator.may("sales.orders.read")
+
+
 def test_a_service_passes_a_user_on_with_itself_added_to_the_chain(inventory):
     at_sales = Verifier(TRUSTED, "sales").verify(GATEWAY.mint(ALICE, "sales"), "r")
 

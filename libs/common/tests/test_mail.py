@@ -105,6 +105,11 @@ async def test_a_mail_arrives_as_it_was_written(mailbox: Mailbox) -> None:
     assert stored.body("html").replace("\r\n", "\n") == LETTER.html
 
 
+def test_a_mail_without_a_name_of_its_own_comes_from_the_operators() -> None:
+    assert str(to().message("a@b.example", "Acme")["From"]) == "Acme <a@b.example>"
+    assert str(to(name="Globex").message("a@b.example", "Acme")["From"]) == "Globex <a@b.example>"
+
+
 async def test_an_offer_that_is_not_handed_over_sends_nothing(mailbox: Mailbox) -> None:
     before = len(mailbox.mails())
 

@@ -3,7 +3,8 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from common.rpc_policy import Idempotency, PolicyError, Route, Settlement, read_policies
+from common.caller import Caller
+from common.rpc_policy import Access, Idempotency, PolicyError, Route, Settlement, read_policies
 from erp.events.v1 import events_pb2
 from erp.inventory.v1 import inventory_service_pb2
 from erp.options.v1 import options_pb2
@@ -26,9 +27,10 @@ def service_with(options):
     return pool.FindServiceByName("test.Things")
 
 
-def options(*, permission="things.do", internal=False, path="", read=""):
+def options(*, permission="things.do", internal=False, path="", read="", access=0):
     options = MethodOptions()
     rpc = options.Extensions[options_pb2.rpc]
+    rpc.access = access
     rpc.permission, rpc.internal = permission, internal
     if read:
         rpc.settlement.read = read
@@ -70,12 +72,23 @@ def test_a_command_with_follow_up_work_says_how_to_learn_of_its_end():
         (options(permission="", internal=True), "test.Things.Do names no permission"),
         (options(), "test.Things.Do has neither a route"),
         (options(internal=True, path="/things"), "test.Things.Do is internal and has a route"),
+        (options(path="/things", access=Access.ONESELF), "names a permission and does not ask"),
+        (options(permission="", internal=True, access=1), "is internal and open to others"),
         (options(path="/things", read="Get"), "test.Things.Do settles by reading 'Get'"),
     ],
 )
 def test_an_rpc_that_says_too_little_stops_the_process(bad, why):
     with pytest.raises(PolicyError, match=why):
         read_policies(service_with(bad))
+
+
+@pytest.mark.parametrize("access", [Access.ANYBODY, Access.ONESELF])
+def test_an_rpc_can_be_open_to_who_holds_nothing(access):
+    policies = read_policies(service_with(options(permission="", path="/things", access=access)))
+
+    (policy,) = policies.values()
+    assert policy.access is access
+    assert policy.lets_in(Caller(None, "anonymous"))
 
 
 def test_an_rpc_that_says_enough_is_served():

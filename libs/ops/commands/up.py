@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ops.commands.console import dev_directory, failures_as_sentences, out
+from ops.errors import StackFailure
 from ops.progress import Progress
 from ops.stack import Stack
 
@@ -16,6 +17,9 @@ def up(
     replicas: Annotated[
         int, typer.Option(min=0, max=4, help="PostgreSQL replicas that answer reads.")
     ] = 0,
+    failover: Annotated[
+        bool, typer.Option("--failover", help="A replica takes over when the primary dies.")
+    ] = False,
     backups: Annotated[
         Path | None,
         typer.Option(help="Directory to archive the log in, for `kv-erp backup`; none if absent."),
@@ -23,7 +27,15 @@ def up(
 ) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
-        stack = Stack(dev_directory(), progress=Progress(out), replicas=replicas, backups=backups)
+        if failover and not replicas:
+            raise StackFailure("--failover needs --replicas of at least 1.")
+        stack = Stack(
+            dev_directory(),
+            progress=Progress(out),
+            replicas=replicas,
+            failover=failover,
+            backups=backups,
+        )
         interrupted = asyncio.run(_run(stack))
     if interrupted:
         raise typer.Exit(130)

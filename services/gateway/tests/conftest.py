@@ -1,6 +1,8 @@
 """A gateway over HTTP, in front of servers that stand for the other services."""
 
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -20,12 +22,16 @@ from gateway.app import SYSTEM_REASONS
 from gateway.contract import SERVICES, all_services
 from gateway.credentials import Client
 from gateway.feed import Feed
+from gateway.http_request import HttpRequest
 from gateway.http_server import HttpServer
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
 from gateway.routes import Routes
+from gateway.seed import seed_tenant
+from gateway.tenants import NewTenant
 from gateway.tests.standing_in import StandIn, standing_in_for_sales
+from gateway.tests.whole import Browser, Company, settings_of, whole_gateway
 
 
 class Guests:
@@ -37,10 +43,10 @@ class Guests:
         self.plan = "unmetered"
         self.user = "test"
 
-    async def client_of(self, authorization: bytes | None) -> Client:
-        if not authorization:
+    async def client_of(self, request: HttpRequest) -> Client:
+        if not request.authorization:
             raise Unauthenticated("No credential was sent.")
-        permissions = authorization.decode().removeprefix("Bearer ").split(",")
+        permissions = request.authorization.decode().removeprefix("Bearer ").split(",")
         caller = Caller(self.tenant, f"token:{self.user}", frozenset(permissions))
         return Client(caller, self.plan)
 
@@ -121,3 +127,45 @@ async def database(gateway_database) -> AsyncIterator[Database]:
     )
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+async def gateway(servers, gateway_database) -> AsyncIterator[str]:
+    """The base URL of a whole gateway."""
+    async with whole_gateway(settings_of(servers, gateway_database)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def other_gateway(servers, gateway_database) -> AsyncIterator[str]:
+    """The base URL of another one, on the same servers."""
+    async with whole_gateway(settings_of(servers, gateway_database)) as url:
+        yield url
+
+
+@pytest.fixture
+async def company(database) -> Company:
+    """A company of this test alone."""
+    slug = f"c-{ids.new().hex[-12:]}"
+    return Company(slug, await seed_tenant(database, NewTenant(slug, "Test", "EUR", "unmetered")))
+
+
+@pytest.fixture
+async def browsers(gateway) -> AsyncIterator[Callable[..., Browser]]:
+    """Makes browsers, each at an address of its own."""
+    made: list[Browser] = []
+
+    def browser(url: str = gateway, **options: Any) -> Browser:
+        number = secrets.randbits(24)
+        address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        made.append(Browser(url, address, **options))
+        return made[-1]
+
+    yield browser
+    for one in made:
+        await one.client.aclose()
+
+
+@pytest.fixture
+def browser(browsers) -> Browser:
+    return browsers()

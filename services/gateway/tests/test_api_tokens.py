@@ -48,7 +48,7 @@ def header(token) -> bytes:
 
 
 async def test_a_token_speaks_for_its_tenant_with_its_permissions(database, company):
-    who = Caller(company, "user:1", frozenset({"sales.*"}))
+    who = Caller(company, "service:test", frozenset({"sales.*"}))
 
     token = await make(database, who, ["sales.orders.read"])
     caller = (await knows(database).client_of(header(token))).caller
@@ -60,7 +60,7 @@ async def test_a_token_speaks_for_its_tenant_with_its_permissions(database, comp
 
 
 async def test_nothing_that_is_stored_shows_the_secret(database, company, gateway_database):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
 
     rows = rows_of(gateway_database.operator, "SELECT t::text FROM api_tokens t")
 
@@ -82,7 +82,7 @@ async def test_nothing_that_is_stored_shows_the_secret(database, company, gatewa
     ],
 )
 async def test_nobody_gives_what_they_do_not_have(database, company, held, asked, error):
-    who = Caller(company, "user:1", frozenset(held))
+    who = Caller(company, "service:test", frozenset(held))
 
     if error:
         with pytest.raises(error):
@@ -92,7 +92,7 @@ async def test_nobody_gives_what_they_do_not_have(database, company, held, asked
 
 
 async def test_a_token_with_no_permissions_named_has_those_of_its_maker(database, company):
-    who = Caller(company, "user:1", frozenset({"sales.*", "inventory.stock.read"}))
+    who = Caller(company, "service:test", frozenset({"sales.*", "inventory.stock.read"}))
 
     token = await make(database, who)
 
@@ -122,7 +122,7 @@ async def test_what_is_no_token_is_nobodys(database, authorization):
 async def test_a_changed_plan_is_seen_when_the_cache_is_old(
     database, company, gateway_database, monkeypatch
 ):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     known = knows(database)
     before = await known.client_of(header(token))
     with psycopg.connect(gateway_database.operator) as operator:
@@ -135,7 +135,7 @@ async def test_a_changed_plan_is_seen_when_the_cache_is_old(
 
 async def test_an_expired_token_is_refused_even_from_the_cache(database, company, monkeypatch):
     soon = datetime.now(UTC) + timedelta(hours=1)
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})), (), soon)
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})), (), soon)
     known = knows(database)
     await known.client_of(header(token))
 
@@ -146,7 +146,7 @@ async def test_an_expired_token_is_refused_even_from_the_cache(database, company
 
 
 async def test_a_revoked_token_is_refused_at_once_where_it_was_revoked(database, company):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     known = knows(database)
     await known.client_of(header(token))
 
@@ -162,7 +162,7 @@ async def test_a_revoked_token_is_refused_at_once_where_it_was_revoked(database,
 async def test_elsewhere_a_revoked_token_is_refused_when_the_cache_is_old(
     database, company, monkeypatch
 ):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     known = knows(database)
     await known.client_of(header(token))
     with as_user(company):
@@ -177,7 +177,7 @@ async def test_elsewhere_a_revoked_token_is_refused_when_the_cache_is_old(
 
 
 async def test_another_tenants_token_is_not_found_and_not_listed(database, company):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     with as_user(ids.new()):
         async with database.tenant_transaction() as tx:
             with pytest.raises(ApiTokenNotFound):
@@ -186,7 +186,7 @@ async def test_another_tenants_token_is_not_found_and_not_listed(database, compa
 
 
 async def test_tokens_are_listed_oldest_first_without_their_secrets(database, company):
-    who = Caller(company, "user:1", frozenset({"*"}))
+    who = Caller(company, "service:test", frozenset({"*"}))
     made = [await make(database, who) for _ in range(3)]
 
     with acting_as(who):
@@ -215,7 +215,7 @@ async def test_the_database_is_asked_once_for_all_who_come_at_the_same_time():
 
 
 async def test_known_tokens_outlast_a_database_that_is_away(database, company, monkeypatch):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     away = False
 
     async def find(token_hash):
@@ -235,7 +235,7 @@ async def test_known_tokens_outlast_a_database_that_is_away(database, company, m
 
 async def test_guesses_do_not_push_out_what_is_good(database, company, monkeypatch):
     monkeypatch.setattr(credentials, "_MOST_CACHED", 5)
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     known = knows(database)
     await known.client_of(header(token))
 
@@ -301,7 +301,7 @@ async def test_a_revoked_token_is_refused_by_every_gateway_at_once(
         )
         elsewhere = knows(database)
         there.on_flush(elsewhere.hear)
-        token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+        token = await make(database, Caller(company, "service:test", frozenset({"*"})))
         await elsewhere.client_of(header(token))
 
         with as_user(company):
@@ -322,7 +322,7 @@ async def test_a_revoked_token_is_refused_by_every_gateway_at_once(
 
 
 async def test_what_was_read_before_a_revocation_is_not_kept_after_it(database, company):
-    token = await make(database, Caller(company, "user:1", frozenset({"*"})))
+    token = await make(database, Caller(company, "service:test", frozenset({"*"})))
     read, go_on = asyncio.Event(), asyncio.Event()
 
     async def find_slowly(token_hash):

@@ -38,7 +38,7 @@ class Person:
 @pytest.fixture
 async def person(database: Database, tenant: UUID) -> Person:
     """A user of a tenant of this test alone, who calls."""
-    user = {"id": ids.new(), "email": "a@b.example", "password_hash": "x", "permissions": []}
+    user = {"id": ids.new(), "email": "a@b.example", "password_hash": "x"}
     with acting_as(service_caller("gateway", tenant)):
         async with database.tenant_transaction() as tx:
             new = NewTenant(f"t-{tenant.hex[-12:]}", "Test", "EUR", "standard")

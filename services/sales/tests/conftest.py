@@ -5,10 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from common import event_log, outbox
 from common.database import Database
+from common.jobs_testing import open_job_database
 from common.testing import ServiceDatabase, TestServers
 from erp.gateway.v1 import events_pb2 as gateway
+from sales.app import HANDLERS
 from sales.order_desk import OrderDesk
 from sales.servicer import SalesServicer
 from sales.tests.selling import Neighbours, Shop
@@ -21,12 +22,7 @@ def urls(servers: TestServers) -> ServiceDatabase:
 
 @pytest.fixture(scope="session")
 async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
-    database = Database(
-        urls.app,
-        urls.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON}),
-        write_events=outbox.write_events("sales"),
-    )
+    database = open_job_database("sales", urls.app, urls.system, *HANDLERS)
     yield database
     await database.close()
 

@@ -191,7 +191,9 @@ def test_sales_listens_to_what_it_waits_for() -> None:
             inventory.StockReleased,
             inventory.ShipmentRefused,
             accounting.InvoicePosted,
+            accounting.InvoicePaid,
             accounting.InvoiceCredited,
             accounting.CostOfSalesPosted,
+            events.OrderConfirmed,
         )
     }

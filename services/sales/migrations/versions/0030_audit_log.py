@@ -5,7 +5,7 @@ from alembic import op
 from common.audit_tables import audit_tables, audited
 
 revision = "0030_audit_log"
-down_revision = "0010_jobs"
+down_revision = "0012_mails"
 
 AUDITED = (
     audited("companies", "company", "tenant_id"),

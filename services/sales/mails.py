@@ -1,0 +1,67 @@
+"""Which mails customers were sent, and how far each came: what keeps one from being sent twice."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common.database import Transaction
+
+# The server had agreed to take it when it was last heard of: it may have been sent or not.
+SENDING = "sending"
+SENT = "sent"
+# It may have been sent or not, and people were told so: it is sent again when they want it.
+UNKNOWN = "unknown"
+
+_FIND = text("""
+    SELECT kind, subject_id, job_id, state FROM mails
+    WHERE kind = :kind AND subject_id = :subject_id
+""")
+_BEGIN = text("""
+    INSERT INTO mails (kind, subject_id, job_id, state, recipient)
+    VALUES (:kind, :subject_id, :job_id, 'sending', :recipient)
+    ON CONFLICT (tenant_id, kind, subject_id)
+        DO UPDATE SET state = 'sending', recipient = :recipient, changed_at = now()
+        WHERE mails.state = 'unknown'
+""")
+_MOVE = text("""
+    UPDATE mails SET state = :state, changed_at = now()
+    WHERE kind = :kind AND subject_id = :subject_id
+""")
+_FORGET = text("""
+    DELETE FROM mails WHERE kind = :kind AND subject_id = :subject_id AND state = 'sending'
+""")
+
+
+@dataclass(frozen=True)
+class MailKey:
+    """A mail that is sent once: its kind, and the order or invoice that it is about."""
+
+    kind: str
+    subject_id: UUID
+
+    def columns(self, **others: object) -> dict[str, Any]:
+        """Its columns, and others."""
+        return {"kind": self.kind, "subject_id": self.subject_id, **others}
+
+
+async def find_state(tx: Transaction, key: MailKey) -> str | None:
+    """How far a mail came; None when it was never begun, or was surely not taken."""
+    row = await tx.row(_FIND, key.columns())
+    return None if row is None else str(row.state)
+
+
+async def begin(tx: Transaction, key: MailKey, job_id: UUID, recipient: str) -> None:
+    """Note that a mail is about to be handed over."""
+    await tx.execute(_BEGIN, key.columns(job_id=job_id, recipient=recipient))
+
+
+async def end(tx: Transaction, key: MailKey, state: str) -> None:
+    """Note that a mail was sent, or that nobody knows."""
+    await tx.execute(_MOVE, key.columns(state=state))
+
+
+async def forget(tx: Transaction, key: MailKey) -> None:
+    """Note that the server surely did not take a mail that had been begun."""
+    await tx.execute(_FORGET, key.columns())

@@ -1,0 +1,57 @@
+"""Of what customers are told by mail, and who of them can be."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common import jobs
+from common.database import Transaction
+from common.subscriptions import Heard
+from erp.accounting.v1.events_pb2 import InvoicePosted
+from erp.sales.v1.events_pb2 import OrderConfirmed
+from erp.sales.v1.jobs_pb2 import ConfirmationMail, InvoiceMail
+from sales import mailing
+
+# What happened before this is no news: a worker that was away for long, or that learns of mail for
+# the first time, does not write about the past.
+NEWS = timedelta(days=1)
+
+_WITH_ADDRESS = text("""
+    SELECT orders.id FROM orders JOIN customers ON customers.id = orders.customer_id
+    WHERE orders.id = ANY(CAST(:order_ids AS uuid[])) AND customers.email <> ''
+""")
+
+
+async def tell_of_confirmed(tx: Transaction, confirmed: Sequence[Heard[OrderConfirmed]]) -> None:
+    """Write to the customers of orders that were confirmed."""
+    news = [heard.message for heard in confirmed if _is_news(heard.time)]
+    reachable = await _reachable(tx, [item.order_id for item in news])
+    for item in news:
+        if item.order_id in reachable:
+            jobs.enqueue(tx, ConfirmationMail(order_id=item.order_id))
+
+
+async def tell_of_posted(tx: Transaction, posted: Sequence[Heard[InvoicePosted]]) -> None:
+    """Write to the customers of orders whose invoices were posted."""
+    news = [item.message for item in posted if item.message.order_id and _is_news(item.time)]
+    reachable = await _reachable(tx, [item.order_id for item in news])
+    for item in news:
+        if item.order_id in reachable:
+            mail = InvoiceMail(
+                invoice_id=item.invoice_id, number=item.number, order_id=item.order_id
+            )
+            jobs.enqueue(tx, mail)
+
+
+def _is_news(moment: datetime) -> bool:
+    return mailing.is_on() and moment > datetime.now(UTC) - NEWS
+
+
+async def _reachable(tx: Transaction, order_ids: Collection[str]) -> set[str]:
+    """Those of the orders whose customer has a mail address."""
+    if not order_ids:
+        return set()
+    rows = await tx.rows(_WITH_ADDRESS, {"order_ids": [UUID(order_id) for order_id in order_ids]})
+    return {str(row.id) for row in rows}
