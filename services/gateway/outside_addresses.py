@@ -16,6 +16,7 @@ _NEVER = tuple(
     ip_network(network)
     for network in (
         "168.63.129.16/32",
+        "192.0.0.0/24",
         "192.88.99.0/24",
         "64:ff9b::/96",
         "64:ff9b:1::/48",
