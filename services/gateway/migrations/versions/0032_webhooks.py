@@ -5,8 +5,8 @@ from alembic import op
 from common.audit_tables import audited
 from common.schema import protect_all
 
-revision = "0031_webhooks"
-down_revision = "0030_audit_log"
+revision = "0032_webhooks"
+down_revision = "0031_audited_cascades"
 
 _TENANT = "tenant_id uuid NOT NULL DEFAULT current_setting('erp.tenant_id')::uuid"
 
