@@ -8,6 +8,7 @@ from erp.gateway.v1 import (
     event_service_pb2,
     gateway_service_pb2,
     session_service_pb2,
+    tenant_service_pb2,
     user_service_pb2,
     webhook_service_pb2,
 )
@@ -22,6 +23,7 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
         gateway_service_pb2.DESCRIPTOR,
         session_service_pb2.DESCRIPTOR,
         user_service_pb2.DESCRIPTOR,
+        tenant_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
         webhook_service_pb2.DESCRIPTOR,
         audit_service_pb2.DESCRIPTOR,
