@@ -1,34 +1,23 @@
-"""What the gateway's worker does for webhooks: it hears of every event, and sends."""
+"""What the gateway's worker does for webhooks: attempts to deliver."""
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from types import SimpleNamespace
 from uuid import UUID
 
-from common.database import Transaction
 from common.errors import Unavailable
 from common.jobs import Work, handles
-from common.subscriptions import Heard, hears_all
-from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1.jobs_pb2 import DeliverWebhook
 from gateway import webhook_deliveries
 from gateway.outside_http import OutsideHttp, Reply
 from gateway.webhook_deliveries import QUEUE, Sending
 from gateway.webhook_secrets import Secrets, signed_headers
 
-__all__ = ["MOST_AT_ONCE", "SOURCES", "WebhookSender", "send_to_webhooks"]
+__all__ = ["MOST_AT_ONCE", "WebhookSender"]
 
-SOURCES = ("accounting", "gateway", "inventory", "sales")
 # Requests under way to one webhook, of each process.
 MOST_AT_ONCE = 4
 _ALWAYS = {"content-type": "application/cloudevents+json", "user-agent": "kv-erp-webhooks/1"}
-
-
-@hears_all(*SOURCES, queue=QUEUE)
-async def send_to_webhooks(tx: Transaction, events: Sequence[Heard[Event]]) -> None:
-    """Begin to send what happened to the webhooks of the tenant."""
-    await webhook_deliveries.send_all(tx, [heard.message for heard in events])
 
 
 class WebhookSender:
