@@ -1,0 +1,12 @@
+"""Products in files."""
+
+from alembic import op
+
+from common.files.tables import export_tables, import_tables
+
+revision = "0013_files"
+down_revision = "0010_jobs"
+
+
+def upgrade() -> None:
+    op.execute(import_tables("inventory") + export_tables("inventory"))
