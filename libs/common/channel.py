@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from common import caller, consistency, deadline, tracing, trailers
+from common import caller, consistency, deadline, origin, tracing, trailers
 from common.certificates import CertificateFiles
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, StatusCode, Unavailable
@@ -161,6 +161,7 @@ class Rpc:
         pairs = [
             ("authorization", "Bearer " + self._minter.mint(who, self._service)),
             ("x-request-id", who.request_id),
+            *origin.metadata(),
             *extra,
         ]
         if who.tenant_id is not None:

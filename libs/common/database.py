@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, consistency, deadline, held_locks, interruption
+from common import caller, consistency, deadline, held_locks, interruption, origin
 from common.connections import (
     USUAL,
     Habits,
@@ -139,7 +139,7 @@ class Database:
         try:
             async with (
                 self._places.one_for(tenant_id),
-                connected(self._engine, _begin_for(tenant_id, "BEGIN")) as connection,
+                connected(self._engine, _begin_writing(tenant_id)) as connection,
             ):
                 transaction = Transaction(connection, tenant_id, outdated=outdated)
                 yield transaction
@@ -213,8 +213,9 @@ class Database:
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
         log.debug("system transaction", reason=reason)
+        begin = f"BEGIN; {origin.opening()}; {_limits()}"
         with interruption.holding():
-            async with connected(self._system_engine, f"BEGIN; {_limits()}") as connection:
+            async with connected(self._system_engine, begin) as connection:
                 yield connection
                 await commit(connection)
 
@@ -297,6 +298,10 @@ def _tenant_of_caller() -> UUID:
 
 def _begin_for(tenant_id: UUID, begin: str) -> str:
     return f"{begin}; SET LOCAL erp.tenant_id = '{tenant_id}'; {_limits()}"
+
+
+def _begin_writing(tenant_id: UUID) -> str:
+    return f"{_begin_for(tenant_id, 'BEGIN')}; {origin.opening()}"
 
 
 def _limits() -> str:

@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
-from common import consistency, deadline, ids, tracing, trailers, validation
+from common import consistency, deadline, ids, origin, tracing, trailers, validation
 from common.caller import Caller, become
 from common.consistency import Reading
 from common.errors import (
@@ -124,6 +124,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         try:
             caller = self._identify(metadata, request_id)
             become(caller)
+            origin.come_from(origin.place_of(policy.path, metadata))
             deadline.start(self._seconds_left(context))
             with self._calls.one_of(caller):
                 _permit(policy, caller)

@@ -14,11 +14,12 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import caller, consistency, tracing, trailers
+from common import caller, consistency, origin, tracing, trailers
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
 from common.fair_share import Places
+from common.origin import Place
 from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Access, Idempotency
 from gateway.answers import (
@@ -174,6 +175,8 @@ class Api:
             raise NotPermitted(route.policy.permission)
         tracing.follow(request.traceparent)
         become(dataclasses.replace(client.caller, request_id=request.request_id))
+        agent = request.user_agent.decode("latin-1")
+        origin.come_from(Place(address=request.address, agent=agent))
         return await self._run(route, match.values, request)
 
     async def _admit(

@@ -4,6 +4,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 
 from erp.accounting.v1 import accounting_service_pb2, report_file_service_pb2
 from erp.gateway.v1 import (
+    audit_service_pb2,
     event_service_pb2,
     gateway_service_pb2,
     session_service_pb2,
@@ -21,6 +22,7 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
         session_service_pb2.DESCRIPTOR,
         user_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
+        audit_service_pb2.DESCRIPTOR,
     ),
 }
 

@@ -59,9 +59,9 @@ class HttpRequest:
         self.query: bytes = scope["query_string"]
         # Where the connection comes from.
         self.peer: str | None = client[0] if (client := scope.get("client")) else None
+        self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # Where the client is, as far as that can be believed; known once the request was counted.
         self.address: str = "unknown"
-        self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # Known once the request has been counted.
         self.rate_headers: Sequence[tuple[bytes, bytes]] = ()
         # Known once the request has been let in.

@@ -156,7 +156,7 @@ Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in
 are null count as absent; fields that are not known are refused."""
 
 
-def openapi(routes: Iterable[Route]) -> Object:
+def openapi(routes: Iterable[Route], url: str | None = None) -> Object:
     """The document for these routes."""
     schemas = Schemas()
     paths: dict[str, Object] = {}
@@ -170,7 +170,7 @@ def openapi(routes: Iterable[Route]) -> Object:
     return {
         "openapi": "3.1.0",
         "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": url or "/"}],
         "security": [{"api_token": []}, {"session": [], "csrf_token": []}],
         "tags": [_tag(service) for service in SERVICES],
         "paths": paths,
