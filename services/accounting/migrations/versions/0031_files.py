@@ -4,8 +4,8 @@ from alembic import op
 
 from common.files.tables import export_tables
 
-revision = "0013_files"
-down_revision = "0010_jobs"
+revision = "0031_files"
+down_revision = "0030_audit_log"
 
 
 def upgrade() -> None:

@@ -4,8 +4,8 @@ from alembic import op
 
 from common.files.tables import export_tables, import_tables
 
-revision = "0013_files"
-down_revision = "0012_mails"
+revision = "0031_files"
+down_revision = "0030_audit_log"
 
 BY_ADDRESS = """
     CREATE INDEX customers_address ON customers (tenant_id, lower(email)) WHERE email <> '';
