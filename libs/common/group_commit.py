@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from common import caller, consistency, idempotency, origin
+from common import caller, consistency, idempotency, origin, rehearsal
 from common.audit_authors import put_down
 from common.caller import Caller
 from common.consistency import Positions, Reading
@@ -83,6 +83,8 @@ class GroupCommit(Generic[Command, Outcome]):
         me = caller.current()
         if me.tenant_id is None:
             raise Unavailable("The tenant")
+        if rehearsal.current() is not None and not self._read_only:
+            return await self._rehearse(command)
         request = None if self._read_only else idempotency.current()
         member: _Member[Command, Outcome] = _Member(
             command,
@@ -104,6 +106,18 @@ class GroupCommit(Generic[Command, Outcome]):
             return await member.outcome
         finally:
             consistency.wrote(member.written)
+
+    async def _rehearse(self, command: Command) -> Outcome:
+        """Run a command by itself: nobody's effects may be rolled back with it."""
+        if self._prepare is not None:
+            (prepared,) = await self._prepare([command])
+            if isinstance(prepared, DomainError):
+                raise prepared
+            command = prepared
+        (outcome,) = await self._transact(lambda tx: self._decide(tx, [command]))
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
 
     async def _drain(self, starter: Caller) -> None:
         tenant_id = starter.tenant_id

@@ -48,7 +48,7 @@ from erp.gateway.v1 import (
     gateway_service_pb2,
     gateway_service_pb2_grpc,
 )
-from gateway import accounts, api_tokens, tenants
+from gateway import accounts, api_tokens, operators, tenants
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
@@ -62,7 +62,7 @@ from gateway.feed import Feed
 from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
-from gateway.invariants import Invariants, own_head
+from gateway.invariants import Auditor, Invariants, own_head
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -75,7 +75,13 @@ NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
-    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, *runtime.SYSTEM_REASONS}
+    {
+        api_tokens.LOOKUP,
+        accounts.LOGIN,
+        operators.SYSTEM_REASON,
+        tenants.LOOKUP,
+        *runtime.SYSTEM_REASONS,
+    }
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
@@ -169,7 +175,7 @@ class _Gateway:
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
         opened.push_async_callback(database.close)
-        entrance = _entrance(settings, opened, database, cache)
+        entrance = _entrance(settings, opened, database, cache, _auditors(channels))
         pages = EventPages(logs)
         more = [*entrance.services, _feed_service(pages)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
@@ -249,11 +255,15 @@ def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStream
 
 
 def _entrance(
-    settings: Settings, opened: AsyncExitStack, database: Database, cache: Cache
+    settings: Settings,
+    opened: AsyncExitStack,
+    database: Database,
+    cache: Cache,
+    auditors: Mapping[str, Auditor],
 ) -> Entrance:
     of_sessions = _redis(settings, opened, Role.SESSIONS)
     of_logins = _redis(settings, opened, Role.LOGINS)
-    return Entrance.of(settings, database, of_sessions, of_logins, cache)
+    return Entrance.of(settings, database, of_sessions, of_logins, cache, auditors)
 
 
 def _feed_service(pages: EventPages) -> Service:
@@ -282,12 +292,16 @@ def _audit_logs(channels: Mapping[str, Channel], database: Database) -> dict[str
     return {**others, NAME: AuditLogServicer(NAME, database)}
 
 
+def _auditors(channels: Mapping[str, Channel]) -> dict[str, Auditor]:
+    auditor: Any = audit_pb2_grpc.AuditorStub
+    return {name: auditor(channel) for name, channel in channels.items()}
+
+
 def _invariants(
     channels: Mapping[str, Channel], database: Database, audit_logs: AuditLogs
 ) -> Invariants:
-    auditor: Any = audit_pb2_grpc.AuditorStub
     event_log_of: Any = events_pb2_grpc.EventLogStub
-    auditors = {name: auditor(channel) for name, channel in channels.items()}
+    auditors = _auditors(channels)
     head, untouched = partial(own_head, database), audit_logs.violations
     return Invariants(auditors, event_log_of(channels["sales"]), head, untouched)
 
@@ -331,7 +345,7 @@ def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
 
 def _settlement_events(routes: Routes) -> set[str]:
     settlements = (route.policy.settlement for route in routes.all)
-    return {settlement.event for settlement in settlements if settlement}
+    return {settlement.event for settlement in settlements if settlement and settlement.event}
 
 
 def _run_until_closed(opened: AsyncExitStack, *loops: Coroutine[Any, Any, None]) -> None:

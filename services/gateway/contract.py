@@ -8,6 +8,7 @@ from erp.gateway.v1 import (
     event_service_pb2,
     gateway_service_pb2,
     session_service_pb2,
+    tenant_service_pb2,
     user_service_pb2,
 )
 from erp.inventory.v1 import inventory_service_pb2, product_file_service_pb2
@@ -21,6 +22,7 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
         gateway_service_pb2.DESCRIPTOR,
         session_service_pb2.DESCRIPTOR,
         user_service_pb2.DESCRIPTOR,
+        tenant_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
         audit_service_pb2.DESCRIPTOR,
     ),

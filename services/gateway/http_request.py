@@ -47,6 +47,7 @@ class HttpRequest:
         "rate_headers",
         "request_id",
         "route",
+        "validate_only",
     )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -66,6 +67,8 @@ class HttpRequest:
         self.rate_headers: Sequence[tuple[bytes, bytes]] = ()
         # Known once the request has been let in.
         self.route: Route | None = None
+        # Whether the command is to be tried without effect.
+        self.validate_only = False
         given = self._headers.get(b"x-request-id")
         self.request_id: str = (
             given.decode() if given and _REQUEST_ID.fullmatch(given) else str(ids.new())
