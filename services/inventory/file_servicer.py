@@ -65,4 +65,4 @@ class ProductFileServiceServicer(rpc.ProductFileServiceServicer):
         """Tells how far an export has come, and gives a part of its file."""
         export_id = ids.parse(request.id, "id")
         async with self._database.read_transaction() as tx:
-            return (await exports.get_export(tx, export_id, request.page_token)).to_wire()
+            return (await exports.get_export(tx, export_id, request.part)).to_wire()

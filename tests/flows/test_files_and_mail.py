@@ -20,48 +20,55 @@ async def ended(shop: Shop, path: str, made: dict[str, Any]) -> dict[str, Any]:
     return dict(await eventually(now, f"{path} ended"))
 
 
+async def read_in(shop: Shop, kind: str, **fields: str) -> dict[str, Any]:
+    path = f"/imports/{kind}"
+    return await ended(shop, path, await shop.post(path, fields))
+
+
+async def order_of(shop: Shop, sku: str, email: str) -> dict[str, Any]:
+    """The order of a customer and a product that were read in."""
+    (product,) = (await shop.get("/products", sku=sku))["products"]
+    (customer,) = (await shop.get("/customers", email=email))["customers"]
+    warehouse = await shop.post("/warehouses", {"code": sku.upper(), "name": "Files"})
+    order = {
+        "customer_id": customer["id"],
+        "warehouse_id": warehouse["id"],
+        "lines": [{"product_id": product["id"], "quantity": "1"}],
+        "confirm": True,
+    }
+    return dict(await shop.post("/orders", order, wait=10))
+
+
+async def mails_to(stack: BackgroundStack, email: str, count: int) -> list[StoredMail]:
+    async def all_of_them() -> list[StoredMail]:
+        stored = mails_in(Path(stack.state["mailbox"]))
+        mine = [mail for mail in stored if mail.message["To"] == email]
+        return mine if len(mine) >= count else []
+
+    return list(await eventually(all_of_them, f"{count} mails arrived"))
+
+
 async def test_a_customer_who_was_read_in_is_written_to_about_the_order(
     stack: BackgroundStack, acme: Shop
 ) -> None:
     tag = secrets.token_hex(4)
     email = f"{tag}@door.example"
-    product_file = f"sku,name,list_price\nT-{tag},Table,120.00\nU-{tag},,1.00\n"
+    table = f"sku,name,list_price\nT-{tag},Table,120.00\nU-{tag},,1.00\n"
+    person = f'{{"name": "Door {tag}", "email": "{email}"}}'
 
-    tables = await acme.post("/imports/products", {"content": product_file})
-    people = {"format": "ndjson", "content": f'{{"name": "Door {tag}", "email": "{email}"}}'}
-    tables, people = [
-        await ended(acme, "/imports/products", tables),
-        await ended(acme, "/imports/customers", await acme.post("/imports/customers", people)),
-    ]
-    (product,) = (await acme.get("/products", sku=f"T-{tag}"))["products"]
-    (customer,) = (await acme.get("/customers", email=email))["customers"]
-    warehouse = await acme.post("/warehouses", {"code": tag.upper(), "name": "Files"})
-    order = await acme.post(
-        "/orders",
-        {
-            "customer_id": customer["id"],
-            "warehouse_id": warehouse["id"],
-            "lines": [{"product_id": product["id"], "quantity": "1"}],
-            "confirm": True,
-        },
-        wait=10,
-    )
+    products = await read_in(acme, "products", content=table)
+    people = await read_in(acme, "customers", content=person, format="ndjson")
+    order = await order_of(acme, f"T-{tag}", email)
+    mails = await mails_to(stack, email, 2)
 
-    async def both_mails() -> list[StoredMail]:
-        stored = mails_in(Path(stack.state["mailbox"]))
-        mine = [mail for mail in stored if mail.message["To"] == email]
-        return mine if len(mine) > 1 else []
-
-    mails = await eventually(both_mails, "both mails arrived")
-
-    assert (tables["created_rows"], tables["failed_rows"]) == (1, 1)
-    (error,) = tables["errors"]
+    assert (products["created_rows"], products["failed_rows"]) == (1, 1)
+    (error,) = products["errors"]
     assert (error["row"], error["pointer"], error["reason"]) == (3, "/name", "INVALID_REQUEST")
     assert people["created_rows"] == 1
     (invoice,) = (await acme.get("/invoices", order_id=order["id"]))["invoices"]
-    assert sorted(str(mail.message["Subject"]) for mail in mails) == [
+    assert sorted(str(mail.message["Subject"]).partition(" at ")[0] for mail in mails) == [
         f"Invoice {invoice['number']} for your order {order['number']}",
-        f"Your order {order['number']} at {mails[0].message['From'].addresses[0].display_name}",
+        f"Your order {order['number']}",
     ]
 
 

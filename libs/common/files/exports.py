@@ -28,10 +28,8 @@ _GET = text("""
             WHERE failed.job_id = exports.job_id LIMIT 1) AS error
     FROM exports WHERE id = :id
 """)
-_PARTS = text("""
-    SELECT number, body FROM export_parts WHERE export_id = :id AND number = :number
-""")
-_NEXT = text("SELECT 1 FROM export_parts WHERE export_id = :id AND number = :number")
+_PART = text("SELECT body FROM export_parts WHERE export_id = :id AND number = :number")
+_COUNT = text("SELECT count(*) FROM export_parts WHERE export_id = :id")
 _ADD = text("INSERT INTO export_parts (export_id, number, body) VALUES (:id, :number, :body)")
 _FINISH = text("""
     UPDATE exports SET state = 'succeeded', total_rows = :rows, finished_at = now() WHERE id = :id
@@ -66,7 +64,7 @@ class Export:
     finished_at: datetime | None
     error: str | None = None
     content: str = ""
-    next_page_token: str = ""
+    parts: int = 0
 
     def to_wire(self) -> pb.Export:
         """The export as it travels."""
@@ -76,7 +74,7 @@ class Export:
             format=enum_value(pb.FileFormat, self.format),
             total_rows=self.total_rows,
             content=self.content,
-            next_page_token=self.next_page_token,
+            parts=self.parts,
             error=self.error or "",
             create_time=timestamp(self.created_at),
             finish_time=timestamp(self.finished_at),
@@ -92,25 +90,23 @@ async def create_export(tx: Transaction, command: CreateExport, job: type[Messag
     return Export(export_id, job_id, command.format, command.about, "waiting", 0, now, None)
 
 
-async def get_export(tx: Transaction, export_id: UUID, page_token: str = "") -> Export:
+async def get_export(tx: Transaction, export_id: UUID, part: int = 0) -> Export:
     """The export with this id, with a part of its file.
 
     Raises:
         NotFound: there is none, or it is so old that it is not kept any more.
-        InvalidRequest: the token names no part of it.
+        InvalidRequest: it has no such part.
     """
     row = await tx.row(_GET, {"id": export_id})
     if row is None:
         raise NotFound("export", export_id)
     if row.finished_at is None:
         return Export(**row._asdict())
-    number = int(page_token) if page_token.isdecimal() else 0 if not page_token else -1
-    part = await tx.row(_PARTS, {"id": export_id, "number": number})
-    if part is None:
-        raise InvalidRequest.of("/page_token", "is not a token of this export")
-    more = await tx.scalar(_NEXT, {"id": export_id, "number": number + 1})
-    fields = {"content": part.body, "next_page_token": str(number + 1) if more else ""}
-    return Export(**row._asdict(), **fields)
+    parts = await tx.scalar(_COUNT, {"id": export_id})
+    body = await tx.scalar(_PART, {"id": export_id, "number": part})
+    if body is None:
+        raise InvalidRequest.of("/part", f"must be less than {parts}, the number of parts")
+    return Export(**row._asdict(), content=body, parts=parts)
 
 
 async def write_out(
