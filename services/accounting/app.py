@@ -6,6 +6,7 @@ from uuid import UUID
 import accounting
 from accounting import listeners, report_files
 from accounting.audit import auditor_of
+from accounting.figures import BUSINESS
 from accounting.file_servicer import ReportFileServiceServicer
 from accounting.receiving import ResolveCustomers
 from accounting.servicer import AccountingServicer
@@ -53,7 +54,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Apply other services' events and write files until told to stop."""
     opened = Runtime(NAME, settings, handlers=HANDLERS)
     duties = [keep_files(opened.database, EXPORTS, EXPORT_PARTS)]
-    await opened.work(stop, options, listeners, duties)
+    await opened.work(stop, options, listeners, duties, BUSINESS)
 
 
 def migrate(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from common import runtime
 from common.command_line import WorkerOptions
 from common.duties import Duty
 from common.files.tables import EXPORT_PARTS, EXPORTS, IMPORTS, keep_files
+from common.numbers import DOCUMENTS
 from common.process import Stop
 from common.runtime import Runtime
 from common.server import Service
@@ -51,7 +52,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
         Duty("fill untried backorders", 1.0, partial(backorders.fill_untried, opened.database)),
         keep_files(opened.database, IMPORTS, EXPORTS, EXPORT_PARTS),
     ]
-    await opened.work(stop, options, listeners, duties)
+    await opened.work(stop, options, listeners, duties, (DOCUMENTS,))
 
 
 def migrate(settings: Settings) -> None:

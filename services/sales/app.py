@@ -29,6 +29,7 @@ from erp.sales.v1 import (
 )
 from sales import customer_files, expiring, listeners, mailing
 from sales.audit import auditor_of
+from sales.figures import BUSINESS
 from sales.file_servicer import CustomerFileServiceServicer
 from sales.goods import Hold, OtherServices
 from sales.lookups import Lookups
@@ -69,7 +70,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
         keep_files(opened.database, IMPORTS, EXPORTS, EXPORT_PARTS),
     ]
     with mailing.sending_by(Mailer(settings)):
-        await opened.work(stop, options, listeners, duties)
+        await opened.work(stop, options, listeners, duties, BUSINESS)
 
 
 def migrate(settings: Settings) -> None:
