@@ -22,6 +22,8 @@ from erp.bulk.v1 import bulk_pb2 as pb
 
 # More errors than this help nobody.
 MOST_ERRORS = 500
+# What one transaction can write with time to spare.
+MOST_ATOMIC_LINES = 20_000
 
 _imports = tenant_table(
     "imports",
@@ -72,12 +74,15 @@ class CreateImport:
         """Read the request.
 
         Raises:
-            InvalidRequest: the file is not one with these columns.
+            InvalidRequest: the file is not one with these columns, or too long to be atomic.
         """
         form = enum_word(pb.FileFormat, request.format) or CSV
         check_head(request.content, form, columns)
         if "\0" in request.content:
             raise InvalidRequest.of("/content", "must not contain the character U+0000")
+        if request.atomic and request.content.count("\n") > MOST_ATOMIC_LINES:
+            rule = f"has more than {MOST_ATOMIC_LINES} lines, too many to be atomic"
+            raise InvalidRequest.of("/content", rule)
         return cls(form, request.content, request.atomic, request.dry_run)
 
 

@@ -278,6 +278,8 @@ async def test_an_unusable_file_and_a_strange_part_are_refused(
 ) -> None:
     with pytest.raises(InvalidRequest):
         await files.put("sku;name\nA;B\n")
+    with pytest.raises(InvalidRequest):
+        await files.put(HEAD + "A,Table,1.00\n" * 20_000, atomic=True)
     _, export = await files.written()
     with pytest.raises(InvalidRequest) as refused:
         await files.rpc("GetProductExport", messages.GetProductExportRequest(id=export.id, part=1))
