@@ -19,8 +19,10 @@ import structlog
 if _rich is None:
     del sys.modules["rich"]
 import orjson
+from google.protobuf.message import Message
 
 from common import caller, tracing
+from common.secret_fields import redacted
 from common.settings import Settings
 
 __all__ = ["configure", "say"]
@@ -37,7 +39,7 @@ _SECRET = re.compile(
     rb"|(?P<word>\b(?:password|passwd|secret)=)[^\s;&\"\\]+"
 )
 # Begin a line or a command on some screens, and JSON lets them pass.
-_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BYTES = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
@@ -84,6 +86,9 @@ def _as_json(_logger: object, _method: str, line: Line) -> bytes:
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, Message):
+        # Whoever logs a message must not have to know which of its fields are secret.
+        return redacted(value)
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
@@ -98,9 +103,8 @@ def _without_secrets(line: bytes) -> bytes:
 def _escape(_logger: object, _method: str, line: Line) -> Line:
     """Keep what a stranger wrote on its line, and from the terminal of whoever reads it."""
     for name, value in line.items():
-        if isinstance(value, str):
-            line[name] = re.sub(r"[\x00-\x1f]", lambda found: _escaped(found[0]), value)
-            line[name] = _CONTROL.sub(lambda found: _escaped(found[0]), line[name])
+        if isinstance(value, str | bytes | Message):
+            line[name] = _CONTROL.sub(lambda found: _escaped(found[0]), _as_text(value))
     return line
 
 
