@@ -40,6 +40,7 @@ _SECRET = re.compile(
 )
 # Begin a line or a command on some screens, and JSON lets them pass.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_IN_A_TRACEBACK = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BYTES = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
@@ -72,11 +73,12 @@ def _last_words(kind: type[BaseException], error: BaseException, _: TracebackTyp
 
 def _rendering(format_name: str) -> list[Any]:
     if format_name == "text":
-        return [
-            _escape,
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time"),
-            _encode,
-        ]
+        plain = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(),
+            timestamp_key="time",
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        return [structlog.processors.format_exc_info, _escape, plain, _encode]
     return [structlog.processors.format_exc_info, _as_json]
 
 
@@ -104,7 +106,8 @@ def _escape(_logger: object, _method: str, line: Line) -> Line:
     """Keep what a stranger wrote on its line, and from the terminal of whoever reads it."""
     for name, value in line.items():
         if isinstance(value, str | bytes | Message):
-            line[name] = _CONTROL.sub(lambda found: _escaped(found[0]), _as_text(value))
+            unwanted = _CONTROL_IN_A_TRACEBACK if name == "exception" else _CONTROL
+            line[name] = unwanted.sub(lambda found: _escaped(found[0]), _as_text(value))
     return line
 
 

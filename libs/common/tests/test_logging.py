@@ -10,6 +10,7 @@ import structlog
 from common import ids, logging, tracing
 from common.caller import Caller, acting_as
 from common.settings import load_settings
+from erp.gateway.v1.tenant_pb2 import FirstUser
 
 
 @pytest.fixture
@@ -144,6 +145,29 @@ def test_a_stranger_cannot_write_a_line_or_move_the_cursor(lines, format_name):
     assert not any(character in line for line in found for character in "\x1b\x9b\u2028\x7f\r")
     if format_name == "json":
         assert json.loads(found[0])["name"] == FORGED
+
+
+def test_a_traceback_for_people_does_not_move_the_cursor_either(lines):
+    written = lines(KV_ERP_LOG_FORMAT="text")
+
+    structlog.get_logger().warning("broke", exc_info=ValueError(FORGED))
+
+    everything = "\n".join(written())
+    assert "ValueError" in everything
+    assert not any(character in everything for character in "\x1b\x9b\u2028\x7f\r")
+
+
+@pytest.mark.parametrize("format_name", ["json", "text"])
+def test_a_message_is_logged_without_its_secrets(lines, format_name):
+    written = lines(KV_ERP_LOG_FORMAT=format_name)
+
+    user = FirstUser(email="a@b.example", setup_token="kvs_canary")
+    structlog.get_logger().info("made", user=user, raw=b"\x1b[2J")
+
+    (line,) = written()
+    assert "a@b.example" in line
+    assert "canary" not in line
+    assert "\x1b" not in line
 
 
 def test_the_last_words_of_a_process_are_a_line():
