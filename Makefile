@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos lint format protos migrate bench audit clean
+.PHONY: help run demo test test-chaos lint format protos examples migrate bench audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ format: .venv/ready  ## Rewrite the code in the house style
 	@$(BIN)/ruff check --fix --quiet .; $(BIN)/ruff format .
 
 protos: libs/erp/ready  ## Generate libs/erp and libs/buf from protos/
+
+examples: protos  ## Record anew what the examples of the API's documentation answer
+	@cd tests && ../$(BIN)/python story.py
 
 migrate: protos  ## Bring the databases of the running stack to the newest schema
 	@$(BIN)/kv-erp migrate
