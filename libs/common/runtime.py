@@ -11,7 +11,9 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
-from common import event_log, outbox, partitions
+from common import audit_seals, event_log, outbox, partitions
+from common.audit_log import AuditLogServicer
+from common.audit_seals import seal_audit_log
 from common.cache import Cache
 from common.certificates import certificates_of
 from common.channel import Channel, connect
@@ -39,15 +41,18 @@ from common.server import Service, serve
 from common.settings import Settings
 from common.subscriptions import lanes_of
 from common.tasks import end
-from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.audit.v1 import audit_log_pb2, audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
-
-SYSTEM_REASONS = frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, JOBS})
+AUDIT_LOG = audit_log_pb2.DESCRIPTOR.services_by_name["AuditLog"]
+# What every service looks past tenants for.
+SYSTEM_REASONS = frozenset(
+    {event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, audit_seals.SYSTEM_REASON, JOBS}
+)
 
 
 class Runtime:
@@ -128,6 +133,11 @@ class Runtime:
                 EventLogServicer(self.name, self.database),
             ),
             Service(AUDITOR, audit.add_AuditorServicer_to_server, auditor),
+            Service(
+                AUDIT_LOG,
+                audit_log_pb2_grpc.add_AuditLogServicer_to_server,
+                AuditLogServicer(self.name, self.database),
+            ),
         )
         async with self._ringing():
             await serve(
@@ -180,7 +190,8 @@ class Runtime:
             if not options.queues or lane.name in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        duties = [keep_partitions(self.database), *duties]
+        sealing = seal_audit_log(self.name, self.database)
+        duties = [keep_partitions(self.database), sealing, *duties]
         return EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
 
     def _job_worker(self, options: WorkerOptions, redis: Redis) -> Any:
