@@ -30,8 +30,8 @@ def _lines() -> Iterator[str]:
         yield "| route | what it does |"
         yield "|---|---|"
         for route in by_permission[permission]:
-            said = comments().get(route.method.full_name, "").partition("\n")[0]
-            yield f"| `{route.verb} {route.template}` | {said} |"
+            said = comments().get(route.method.full_name, "").replace("\n", " ")
+            yield f"| `{route.verb} {route.template}` | {said.partition('. ')[0].rstrip('.')}. |"
 
 
 def _holder(route: Route) -> str:
