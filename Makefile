@@ -39,6 +39,8 @@ examples: protos  ## Record anew what the examples of the API's documentation an
 
 docs: protos  ## Write docs/reference/ anew, from the code
 	@$(BIN)/python docs/generate
+	@$(BIN)/python -m ops.metrics_reference
+	@$(BIN)/python -m ops.dashboards
 
 migrate: protos  ## Bring the databases of the running stack to the newest schema
 	@$(BIN)/kv-erp migrate
