@@ -5,7 +5,7 @@ from alembic import op
 from common.audit_tables import cascades_audited
 
 revision = "0031_audited_cascades"
-down_revision = "0030_audit_log"
+down_revision = "0031_files"
 
 
 def upgrade() -> None:
