@@ -303,13 +303,12 @@ def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:
-    # What goes well is in the service's log under the same request id.
-    write = log.info if status >= HTTPStatus.BAD_REQUEST else log.debug
-    write(
+    log.info(
         "request",
         request_id=request.request_id,
         method=request.method,
         path=request.path,
+        route=request.route.template if request.route else _UNKNOWN,
         status=status,
         duration_ms=round(seconds * 1000, 2),
     )
