@@ -22,13 +22,17 @@ from common.duties import Duty
 from common.event_log import EventLogServicer
 from common.health import Health
 from common.identity import minter_of, verifier_of
+from common.jobs import tables
 from common.jobs.attempts import Limits
+from common.jobs.batches import forget_batches
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
-from common.jobs.tables import QUEUES
-from common.jobs.tables import SYSTEM_REASON as JOBS
+from common.jobs.schedules import keep_schedules, schedules_of
+from common.jobs.servicer import JobServicer
 from common.locks import Locks
+from common.parked_events import SYSTEM_REASON as PARKED_EVENTS
+from common.parked_events import retry_parked_events
 from common.partitions import keep_partitions
 from common.probed_port import probed
 from common.process import Stop
@@ -37,17 +41,26 @@ from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
-from common.subscriptions import lanes_of
+from common.subscriptions import Lane, lanes_of
 from common.tasks import end
 from erp.audit.v1 import audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
+from erp.jobs.v1 import job_service_pb2, job_service_pb2_grpc
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
+JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
-SYSTEM_REASONS = frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, JOBS})
+SYSTEM_REASONS = frozenset(
+    {
+        event_log.SYSTEM_REASON,
+        partitions.SYSTEM_REASON,
+        tables.SYSTEM_REASON,
+        PARKED_EVENTS,
+    }
+)
 
 
 class Runtime:
@@ -71,6 +84,7 @@ class Runtime:
         self.name = name
         self.settings = settings
         self.handlings = handlings_of(handlers)
+        self.schedules = schedules_of(handlers)
         self._minter = minter_of(settings)
         self._certificates = certificates_of(settings)
         self._channels: dict[str, Channel] = {}
@@ -128,6 +142,11 @@ class Runtime:
                 EventLogServicer(self.name, self.database),
             ),
             Service(AUDITOR, audit.add_AuditorServicer_to_server, auditor),
+            Service(
+                JOBS,
+                job_service_pb2_grpc.add_JobServiceServicer_to_server,
+                JobServicer(self.name, self.database),
+            ),
         )
         async with self._ringing():
             await serve(
@@ -180,8 +199,17 @@ class Runtime:
             if not options.queues or lane.name in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        duties = [keep_partitions(self.database), *duties]
+        duties = [*duties, *self._own_duties(lanes_of(listeners) if listeners else [])]
         return EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+
+    def _own_duties(self, lanes: Sequence[Lane]) -> list[Duty]:
+        queues = queues_of(self.handlings)
+        return [
+            keep_partitions(self.database),
+            forget_batches(self.database),
+            keep_schedules(self.database, self.schedules, queues, self._bell),
+            retry_parked_events(self.name, self.database, lanes),
+        ]
 
     def _job_worker(self, options: WorkerOptions, redis: Redis) -> Any:
         from common.jobs.worker import JobWorker, Pace  # noqa: PLC0415
@@ -190,7 +218,7 @@ class Runtime:
             self.name,
             self.database,
             self.handlings,
-            options.queues or QUEUES,
+            options.queues or tables.QUEUES,
             redis,
             self._bell,
             Limits(options.tries, options.timeout_seconds),

@@ -88,6 +88,16 @@ def listens_to(
     return mark
 
 
+def heard_of(listening: Listening, event: Event) -> Heard[Any]:
+    """An event as this listener receives it."""
+    return Heard(
+        listening.message.FromString(event.data),
+        event.request_id,
+        event.sequence,
+        event.time.ToDatetime(UTC),
+    )
+
+
 @dataclass(frozen=True)
 class Lane:
     """The listeners of one service that share a position in one source's events."""
@@ -245,15 +255,7 @@ class Subscription:
             listening = self.lane.listenings[kind]
             yield (
                 listening,
-                [
-                    Heard(
-                        listening.message.FromString(event.data),
-                        event.request_id,
-                        event.sequence,
-                        event.time.ToDatetime(UTC),
-                    )
-                    for event in run
-                ],
+                [heard_of(listening, event) for event in run],
             )
 
     def _parked(self, event: Event, error: Exception, attempts: int) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 import typer
 
-from ops.commands import backup, config, db, events, mail, token
+from ops.commands import backup, config, db, events, failed_jobs, mail, token
 from ops.commands.audit import audit
 from ops.commands.demo import demo
 from ops.commands.migrate import migrate
+from ops.commands.queues import queues
 from ops.commands.up import up
 
 app = typer.Typer(
@@ -19,9 +20,11 @@ app.command()(up)
 app.command()(demo)
 app.command()(audit)
 app.command()(migrate)
+app.command()(queues)
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.add_typer(backup.app, name="backup")
 app.add_typer(config.app, name="config")
 app.add_typer(events.app, name="events")
 app.add_typer(mail.app, name="mail")
+app.add_typer(failed_jobs.app, name="failed-jobs")

@@ -27,6 +27,8 @@ from common.identity import minter_of, verifier_of
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
+from common.jobs.servicer import JobServicer as OwnJobs
+from common.jobs.tables import SYSTEM_REASON as JOBS_OF_ALL
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
@@ -44,7 +46,11 @@ from erp.gateway.v1 import (
     event_service_pb2_grpc,
     gateway_service_pb2,
     gateway_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
 )
+from erp.jobs.v1 import job_service_pb2 as jobs_of_services
+from erp.jobs.v1 import job_service_pb2_grpc as jobs_of_services_grpc
 from gateway import accounts, api_tokens, tenants
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
@@ -58,6 +64,8 @@ from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Invariants, own_head
+from gateway.job_desk import JobDesk
+from gateway.job_servicer import JobServicer
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -70,12 +78,14 @@ NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
-    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON}
+    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON, JOBS_OF_ALL}
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
 LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
+_OWN_JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+_JOBS = jobs_of_services.DESCRIPTOR.services_by_name["JobService"]
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
 log = structlog.get_logger()
@@ -162,10 +172,11 @@ class _Gateway:
         job_bell = JobBell(NAME, publishing)
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
+        jobs = {**_jobs(channels), NAME: OwnJobs(NAME, database)}
         opened.push_async_callback(database.close)
         entrance = _entrance(settings, opened, database, cache)
         pages = EventPages(logs)
-        more = [*entrance.services, _feed_service(pages)]
+        more = [*entrance.services, _feed_service(pages), _job_service(jobs)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
@@ -176,7 +187,7 @@ class _Gateway:
         calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
         limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
         api = calls(limits, feed, kept, opening, **_api_options(settings))
-        health = _system_health(channels, database, publishing)
+        health = _system_health(channels, database, publishing, jobs)
         http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
         sessions = entrance.sessions
         running = (one.run() for one in (cache, doorbell, job_bell, feed, bells, sessions))
@@ -213,6 +224,17 @@ def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
     """The events of the other services."""
     stub: Any = events_pb2_grpc.EventLogStub
     return {name: stub(channel) for name, channel in channels.items()}
+
+
+def _jobs(channels: Mapping[str, Channel]) -> dict[str, Any]:
+    """The jobs of the other services."""
+    stub: Any = jobs_of_services_grpc.JobServiceStub
+    return {name: stub(channel) for name, channel in channels.items()}
+
+
+def _job_service(jobs: Mapping[str, Any]) -> Service:
+    register = job_service_pb2_grpc.add_JobServiceServicer_to_server
+    return Service(_OWN_JOBS, register, JobServicer(JobDesk(jobs)))
 
 
 def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:
@@ -271,13 +293,13 @@ def _invariants(channels: Mapping[str, Channel], database: Database) -> Invarian
 
 
 def _system_health(
-    channels: Mapping[str, Channel], database: Database, redis: Redis
+    channels: Mapping[str, Channel], database: Database, redis: Redis, jobs: Mapping[str, Any]
 ) -> SystemHealth:
     return SystemHealth(
         {
             "database": is_there(database.ping),
             "redis": is_there(redis.ping),
-            "queue": queues_are_short(redis, list(channels)),
+            "queue": queues_are_short(jobs),
             **{name: serves(channel) for name, channel in channels.items()},
         }
     )
@@ -296,7 +318,7 @@ def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
 
 
 def _connect(target: str, service: str, settings: Settings) -> Channel:
-    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR)
+    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR, _JOBS)
     certificates = certificates_of(settings)
     return connect(target, service, minter_of(settings), policies, certificates=certificates)
 

@@ -6,6 +6,7 @@ from erp.accounting.v1 import accounting_service_pb2
 from erp.gateway.v1 import (
     event_service_pb2,
     gateway_service_pb2,
+    job_service_pb2,
     session_service_pb2,
     user_service_pb2,
 )
@@ -21,6 +22,7 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
         session_service_pb2.DESCRIPTOR,
         user_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
+        job_service_pb2.DESCRIPTOR,
     ),
 }
 
