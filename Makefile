@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos lint format protos migrate bench audit clean
+.PHONY: help run demo test test-chaos lint format protos docs migrate bench audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ format: .venv/ready  ## Rewrite the code in the house style
 
 protos: libs/erp/ready  ## Generate libs/erp and libs/buf from protos/
 
+docs: protos  ## Write docs/reference/ anew, from the code
+	@$(BIN)/python docs/generate.py
+
 migrate: protos  ## Bring the databases of the running stack to the newest schema
 	@$(BIN)/kv-erp migrate
 
@@ -56,6 +59,7 @@ SYNC := $(BIN)/uv sync --quiet --frozen --all-packages --inexact
 	@$(SYNC) || $(SYNC) --system-certs
 	@touch $@
 
-libs/erp/ready: .venv/ready protos/generate.py $(shell find protos -name '*.proto')
+libs/erp/ready: .venv/ready protos/generate.py protos/client.py $(shell find protos -name '*.proto')
 	@$(BIN)/python protos/generate.py
+	@$(BIN)/python protos/client.py
 	@touch $@

@@ -39,11 +39,11 @@ async def run(stack: BackgroundStack) -> tuple[floor.Floor, list[Way]]:
     """The floor, and the three ways beside each other."""
     shop = await open_shop(stack)
     operator = stack.state["databases"]["sales"]
-    await _measured(stack, "warm-up", create_and_confirm(shop), 300)
+    await measured(stack, "warm-up", create_and_confirm(shop), 300)
     ways = [
-        await _measured(stack, "create, then confirm", create_then_confirm(shop), ORDERS),
-        await _measured(stack, "create and confirm", create_and_confirm(shop), ORDERS),
-        await _measured(stack, f"batches of {BATCH}", in_batches(shop), ORDERS, BATCH),
+        await measured(stack, "create, then confirm", create_then_confirm(shop), ORDERS),
+        await measured(stack, "create and confirm", create_and_confirm(shop), ORDERS),
+        await measured(stack, f"batches of {BATCH}", in_batches(shop), ORDERS, BATCH),
     ]
     return floor.measure(operator, floor.ORDER, CLIENTS), ways
 
@@ -89,9 +89,10 @@ def in_batches(shop: Shop) -> Place:
     return place
 
 
-async def _measured(
+async def measured(
     stack: BackgroundStack, name: str, place: Place, orders: int, a_call: int = 1
 ) -> Way:
+    """One way to place so many orders, `a_call` of them with each call."""
     connections = [await connect(stack) for _ in range(CLIENTS)]
     turn = itertools.count()
 

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from common import caller, consistency, deadline, tracing, trailers
+from common import caller, consistency, deadline, origin, rehearsal, tracing, trailers
 from common.certificates import CertificateFiles
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, StatusCode, Unavailable
@@ -161,10 +161,13 @@ class Rpc:
         pairs = [
             ("authorization", "Bearer " + self._minter.mint(who, self._service)),
             ("x-request-id", who.request_id),
+            *origin.metadata(),
             *extra,
         ]
         if who.tenant_id is not None:
             pairs.append(("x-tenant-id", str(who.tenant_id)))
+        if rehearsal.current() is not None:
+            pairs.append((rehearsal.VALIDATE_ONLY, "true"))
         trace = tracing.current()
         if trace is not None:
             pairs.append(("traceparent", trace.header))

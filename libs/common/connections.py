@@ -28,6 +28,7 @@ __all__ = [
     "meaning_of",
     "open_engine",
     "roll_back",
+    "take_back",
     "translated",
 ]
 
@@ -207,6 +208,11 @@ async def roll_back(connection: AsyncConnection) -> None:
         await command(connection, "ROLLBACK")
     except BaseException:  # noqa: BLE001 (whatever broke, the connection must not go back to the pool)
         await connection.invalidate()
+
+
+async def take_back(connection: AsyncConnection) -> None:
+    """End the transaction without effect, after the checks that a commit would have made."""
+    await command(connection, "SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
 
 
 async def command(connection: AsyncConnection, sql: str) -> Any:

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common import caller, consistency, deadline, held_locks, interruption
+from common import caller, consistency, deadline, held_locks, interruption, origin, rehearsal
 from common.connections import (
     USUAL,
     Habits,
@@ -22,6 +23,7 @@ from common.connections import (
     commit_with_position,
     connected,
     open_engine,
+    take_back,
 )
 from common.errors import DomainError, Unauthenticated
 from common.fair_share import Places
@@ -49,6 +51,10 @@ LONGEST_TRANSACTION_SECONDS = 30.0
 _ATTEMPTS = 5
 
 Result = TypeVar("Result")
+
+_PAST_TENANTS = Counter(
+    "kv_erp_system_transactions_total", "Transactions over all tenants.", ["service", "reason"]
+)
 
 log = structlog.get_logger()
 
@@ -121,6 +127,8 @@ class Database:
     async def tenant_transaction(self) -> AsyncIterator[Transaction]:
         """A transaction for the caller's tenant: commits when left, rolls back on an exception.
 
+        When the command is only rehearsed, it rolls back in any case.
+
         Raises:
             Unauthenticated: there is no caller, or the caller stands for no tenant.
             Unavailable: the database cannot be reached; nothing was done.
@@ -139,10 +147,15 @@ class Database:
         try:
             async with (
                 self._places.one_for(tenant_id),
-                connected(self._engine, _begin_for(tenant_id, "BEGIN")) as connection,
+                connected(self._engine, _begin_writing(tenant_id)) as connection,
             ):
                 transaction = Transaction(connection, tenant_id, outdated=outdated)
                 yield transaction
+                if (rehearsed := rehearsal.current()) is not None:
+                    await take_back(connection)
+                    rehearsed.events.extend(transaction.pending_events)
+                    outdated.clear()
+                    return
                 if transaction.pending_jobs:
                     jobs = await self._store_jobs(transaction)
                 if transaction.pending_events and self._write_events:
@@ -212,11 +225,13 @@ class Database:
         """
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
-        log.debug("system transaction", reason=reason)
+        _PAST_TENANTS.labels(self._service, reason).inc()
+        log.info("system transaction", reason=reason)
+        begin = f"BEGIN; {origin.opening()}; {_limits()}"
         with interruption.holding():
-            async with connected(self._system_engine, f"BEGIN; {_limits()}") as connection:
+            async with connected(self._system_engine, begin) as connection:
                 yield connection
-                await commit(connection)
+                await (take_back if rehearsal.current() else commit)(connection)
 
     async def run(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """Run `work` in a tenant transaction, again from the start when others got in its way.
@@ -297,6 +312,10 @@ def _tenant_of_caller() -> UUID:
 
 def _begin_for(tenant_id: UUID, begin: str) -> str:
     return f"{begin}; SET LOCAL erp.tenant_id = '{tenant_id}'; {_limits()}"
+
+
+def _begin_writing(tenant_id: UUID) -> str:
+    return f"{_begin_for(tenant_id, 'BEGIN')}; {origin.opening()}"
 
 
 def _limits() -> str:

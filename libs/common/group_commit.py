@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from common import caller, consistency, idempotency
+from common import caller, consistency, idempotency, origin, rehearsal
+from common.audit_authors import put_down
 from common.caller import Caller
 from common.consistency import Positions, Reading
 from common.database import Database, Transaction
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, Unavailable
 from common.idempotency import KeyedRequest, each_once
+from common.origin import Author
 
 Command = TypeVar("Command")
 Outcome = TypeVar("Outcome")
@@ -32,6 +34,7 @@ class _Member(Generic[Command, Outcome]):
     # Under which name its caller will repeat it.
     request: KeyedRequest | None
     reading: Reading | None
+    author: Author
     # What its group has written.
     written: Positions = field(default_factory=dict)
 
@@ -80,12 +83,15 @@ class GroupCommit(Generic[Command, Outcome]):
         me = caller.current()
         if me.tenant_id is None:
             raise Unavailable("The tenant")
+        if rehearsal.current() is not None and not self._read_only:
+            return await self._rehearse(command)
         request = None if self._read_only else idempotency.current()
         member: _Member[Command, Outcome] = _Member(
             command,
             asyncio.get_running_loop().create_future(),
             request,
             consistency.current_reading(),
+            origin.author(),
         )
         if me.tenant_id in self._waiting:
             self._waiting[me.tenant_id].append(member)
@@ -100,6 +106,18 @@ class GroupCommit(Generic[Command, Outcome]):
             return await member.outcome
         finally:
             consistency.wrote(member.written)
+
+    async def _rehearse(self, command: Command) -> Outcome:
+        """Run a command by itself: nobody's effects may be rolled back with it."""
+        if self._prepare is not None:
+            (prepared,) = await self._prepare([command])
+            if isinstance(prepared, DomainError):
+                raise prepared
+            command = prepared
+        (outcome,) = await self._transact(lambda tx: self._decide(tx, [command]))
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
 
     async def _drain(self, starter: Caller) -> None:
         tenant_id = starter.tenant_id
@@ -151,10 +169,16 @@ class GroupCommit(Generic[Command, Outcome]):
         commands = [member.command for member in group]
         requests = [member.request for member in group]
 
-        async def decide(tx: Transaction) -> list[Outcome | Exception]:
-            return await each_once(tx, commands, requests, self._decide)
+        authors = [member.author for member in group]
 
-        outcomes = await self._transact(decide)
+        async def decide(tx: Transaction) -> list[Outcome | Exception]:
+            outcomes = await each_once(tx, commands, requests, self._decide)
+            if not self._read_only:
+                await put_down(tx, authors, outcomes)
+            return outcomes
+
+        with origin.on_behalf_of(authors):
+            outcomes = await self._transact(decide)
         for member, outcome in zip(group, outcomes, strict=True):
             _settle(member, outcome)
 

@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
-from common import consistency, deadline, ids, tracing, trailers, validation
+from common import consistency, deadline, ids, origin, rehearsal, tracing, trailers, validation
 from common.caller import Caller, become
 from common.consistency import Reading
 from common.errors import (
@@ -124,6 +124,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         try:
             caller = self._identify(metadata, request_id)
             become(caller)
+            origin.come_from(origin.place_of(policy.path, metadata))
             deadline.start(self._seconds_left(context))
             with self._calls.one_of(caller):
                 _permit(policy, caller)
@@ -145,6 +146,10 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if policy.idempotency is Idempotency.NO_SIDE_EFFECTS:
             with consistency.reading(_reading(metadata)):
                 return await _read(carry_out)
+        if metadata.get(rehearsal.VALIDATE_ONLY):
+            # Its key is not looked at: in earnest it may come again under the same one.
+            with rehearsal.rehearsing():
+                return await carry_out()
         if self._repetitions is None:
             return await carry_out()
         key = metadata.get(IDEMPOTENCY_KEY)

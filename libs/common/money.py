@@ -27,6 +27,12 @@ _TWO_DECIMALS = frozenset(
     """.split()
 )
 
+# Only those that have not two.
+CURRENCIES_BY_DECIMALS = {
+    decimals: [code for code, of_code in _DECIMALS.items() if of_code == decimals]
+    for decimals in sorted({*_DECIMALS.values()})
+}
+
 _MILLIONTHS = 1_000_000
 
 

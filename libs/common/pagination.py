@@ -1,17 +1,25 @@
 """Lists in pages by key: stable under inserts, as fast on the last page as on the first."""
 
 import base64
+import hashlib
+import hmac
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.message import Message
 from sqlalchemy import ColumnElement, Row, Select, tuple_
 
+from common import caller
 from common.errors import InvalidRequest
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 200
+_SEAL_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -19,25 +27,34 @@ class Page:
     """Which part of a list is asked for."""
 
     size: int
+    # The keys of the last row of the page before, as text.
     after: tuple[str, ...] | None
+    # What is asked, by whom, whichever the page: a token holds for the same question only.
+    question: bytes = b""
+    # Both as they were written; a list that knows neither has none.
+    filter: str = ""
+    order_by: str = ""
 
     @classmethod
     def from_wire(cls, request: Any) -> "Page":
-        """Read `page_size` and `page_token` of a list request.
+        """Read `page_size`, `page_token` and, where there are such, `filter` and `order_by`.
 
         Raises:
-            InvalidRequest: the token is not one that this list gave out.
+            InvalidRequest: the token is not one that this list gave out for the same question.
         """
         size = min(request.page_size or DEFAULT_SIZE, LARGEST_SIZE)
-        return cls(size, _decode(request.page_token) if request.page_token else None)
+        question = _question(request)
+        after = _opened(request.page_token, question) if request.page_token else None
+        asked = (getattr(request, name, "") for name in ("filter", "order_by"))
+        return cls(size, after, question, *asked)
 
     def of(self, statement: Select[Any], *keys: ColumnElement[Any]) -> Select[Any]:
         """The statement for this page, with one row more, which tells whether it is the last.
 
-        The keys order it; they must be unique together, be selected, and be UUID or text.
+        The keys order it; they must be unique together, be selected, and hold no NULL.
         """
         if self.after is not None:
-            statement = statement.where(tuple_(*keys) > tuple_(*self._values(keys)))
+            statement = statement.where(tuple_(*keys) > tuple_(*self.values_after(keys)))
         return statement.order_by(*keys).limit(self.size + 1)
 
     def cut(self, rows: Sequence[Row[Any]], *names: str) -> tuple[Sequence[Row[Any]], str]:
@@ -48,9 +65,15 @@ class Page:
         if len(rows) <= self.size:
             return rows, ""
         kept = rows[: self.size]
-        return kept, _encode(tuple(str(getattr(kept[-1], name)) for name in names))
+        last = tuple(_text(getattr(kept[-1], name)) for name in names)
+        return kept, _sealed(last, self.question)
 
-    def _values(self, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
+    def values_after(self, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
+        """What the keys are in the last row of the page before.
+
+        Raises:
+            InvalidRequest: the token names others.
+        """
         if self.after is None or len(self.after) != len(keys):
             raise _bad_token()
         try:
@@ -58,27 +81,60 @@ class Page:
                 _typed(text, key.type.python_type)
                 for text, key in zip(self.after, keys, strict=True)
             ]
-        except ValueError:
+        except (ValueError, InvalidOperation):
             raise _bad_token() from None
 
 
-def _typed(text: str, kind: type) -> object:
-    return UUID(text) if kind is UUID else kind(text)
+def _question(request: Message) -> bytes:
+    same: Any = type(request)()
+    same.CopyFrom(request)
+    same.ClearField("page_size")
+    same.ClearField("page_token")
+    who = caller.current_or_none()
+    asked = hashlib.blake2b(key=who.tenant_id.bytes if who and who.tenant_id else b"")
+    asked.update(request.DESCRIPTOR.full_name.encode())
+    asked.update(same.SerializeToString(deterministic=True))
+    return asked.digest()
 
 
-def _encode(keys: tuple[str, ...]) -> str:
-    return base64.urlsafe_b64encode("\x1f".join(keys).encode()).decode().rstrip("=")
+# A seal without a secret: whoever forges one gets to choose where in a list of their own to start,
+# which a filter lets them choose as well. It is there so that a token that was cut, changed or put
+# to another question is refused rather than answered with the wrong rows.
+def _seal(payload: bytes, question: bytes) -> bytes:
+    return hashlib.blake2b(payload, key=question, digest_size=_SEAL_BYTES).digest()
 
 
-def _decode(token: str) -> tuple[str, ...]:
+def _sealed(keys: tuple[str, ...], question: bytes) -> str:
+    payload = json.dumps(keys, ensure_ascii=False, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_seal(payload, question) + payload).decode().rstrip("=")
+
+
+def _opened(token: str, question: bytes) -> tuple[str, ...]:
     try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        opened = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
     except ValueError:
         raise _bad_token() from None
-    if "\x00" in text:
+    seal, payload = opened[:_SEAL_BYTES], opened[_SEAL_BYTES:]
+    as_written = base64.urlsafe_b64encode(opened).decode().rstrip("=")
+    if as_written != token or not hmac.compare_digest(seal, _seal(payload, question)):
         raise _bad_token()
-    return tuple(text.split("\x1f"))
+    return tuple(json.loads(payload))
+
+
+def _text(key: object) -> str:
+    return key.isoformat() if isinstance(key, date) else str(key)
+
+
+def _typed(text: str, kind: type) -> object:
+    if "\x00" in text:
+        raise ValueError
+    if issubclass(kind, date):
+        return kind.fromisoformat(text)
+    if kind is bool:
+        return text == "True"
+    return {UUID: UUID, int: int, Decimal: Decimal, datetime: datetime}.get(kind, str)(text)
 
 
 def _bad_token() -> InvalidRequest:
-    return InvalidRequest.of("/page_token", "is not a token that this list gave out")
+    rule = "is not a token that this list gave out for the same filter, order and parameters"
+    return InvalidRequest.of("/page_token", rule)

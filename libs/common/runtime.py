@@ -11,7 +11,9 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
-from common import event_log, outbox, partitions
+from common import audit_seals, event_log, outbox, partitions
+from common.audit_log import AuditLogServicer
+from common.audit_seals import seal_audit_log
 from common.cache import Cache
 from common.certificates import certificates_of
 from common.channel import Channel, connect
@@ -43,7 +45,7 @@ from common.server import Service, serve
 from common.settings import Settings
 from common.subscriptions import Lane, lanes_of
 from common.tasks import end
-from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.audit.v1 import audit_log_pb2, audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
 from erp.jobs.v1 import job_service_pb2, job_service_pb2_grpc
@@ -52,11 +54,13 @@ EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
 JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
-
+AUDIT_LOG = audit_log_pb2.DESCRIPTOR.services_by_name["AuditLog"]
+# What every service looks past tenants for.
 SYSTEM_REASONS = frozenset(
     {
         event_log.SYSTEM_REASON,
         partitions.SYSTEM_REASON,
+        audit_seals.SYSTEM_REASON,
         tables.SYSTEM_REASON,
         PARKED_EVENTS,
     }
@@ -147,6 +151,11 @@ class Runtime:
                 job_service_pb2_grpc.add_JobServiceServicer_to_server,
                 JobServicer(self.name, self.database),
             ),
+            Service(
+                AUDIT_LOG,
+                audit_log_pb2_grpc.add_AuditLogServicer_to_server,
+                AuditLogServicer(self.name, self.database),
+            ),
         )
         async with self._ringing():
             await serve(
@@ -206,6 +215,7 @@ class Runtime:
         queues = queues_of(self.handlings)
         return [
             keep_partitions(self.database),
+            seal_audit_log(self.name, self.database),
             forget_batches(self.database),
             keep_schedules(self.database, self.schedules, queues, self._bell),
             retry_parked_events(self.name, self.database, lanes),

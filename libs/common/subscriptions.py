@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from types import ModuleType
@@ -13,7 +13,7 @@ import structlog
 from google.protobuf.message import Message
 from sqlalchemy import Row, text
 
-from common import caller, ids
+from common import caller, ids, origin
 from common.database import Database, TooBusy, Transaction
 from common.errors import OutcomeUnknown, Unavailable
 from erp.events.v1.events_pb2 import Event
@@ -195,6 +195,11 @@ class Subscription:
         return 0.0
 
     async def _apply_together(self, events: Sequence[Event], position: int) -> None:
+        causes = (event.request_id for event in events)
+        with origin.on_behalf_of(replace(origin.author(), request_id=cause) for cause in causes):
+            await self._apply_in_one(events, position)
+
+    async def _apply_in_one(self, events: Sequence[Event], position: int) -> None:
         async with self.database.tenant_transaction() as tx:
             await self._lock(tx)
             for listening, run in self._runs(events):

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -29,3 +30,9 @@ def enum_value(enum: EnumTypeWrapper, word: str) -> Any:
 def enum_word(enum: EnumTypeWrapper, value: int) -> str:
     """The word for an enum's value, empty when it is unspecified."""
     return enum.Name(value).removeprefix(enum_prefix(enum)).lower() if value else ""
+
+
+def enum_words(enum: EnumDescriptor) -> tuple[str, ...]:
+    """The words of all values of an enum but the unspecified one."""
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return tuple(value.name.removeprefix(prefix).lower() for value in enum.values if value.number)

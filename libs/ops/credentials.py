@@ -57,6 +57,16 @@ class Credentials:
         self._content["tenants"] = tenants
         self._save()
 
+    @property
+    def operator(self) -> dict[str, Any] | None:
+        """The platform operator as the state file shows them, None before there was one."""
+        return self._content.get("operator")
+
+    def keep_operator(self, operator: dict[str, Any]) -> None:
+        """Store the operator: their token exists hashed in the database and nowhere else."""
+        self._content["operator"] = operator
+        self._save()
+
     def _complete(self) -> bool:
         """Fill in what is missing; whether anything was."""
         before = str(self._content)

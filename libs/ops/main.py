@@ -2,7 +2,7 @@
 
 import typer
 
-from ops.commands import backup, config, db, events, failed_jobs, mail, token
+from ops.commands import backup, config, db, events, failed_jobs, mail, secrets, token
 from ops.commands.audit import audit
 from ops.commands.demo import demo
 from ops.commands.migrate import migrate
@@ -23,6 +23,7 @@ app.command()(migrate)
 app.command()(queues)
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
+app.add_typer(secrets.app, name="secrets")
 app.add_typer(backup.app, name="backup")
 app.add_typer(config.app, name="config")
 app.add_typer(events.app, name="events")

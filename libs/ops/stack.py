@@ -98,9 +98,11 @@ class Stack:
         await self._start_services(supervisor, wiring)
         if credentials.tenants is None or "gateway" in created:
             with self._progress.step("Demo tenants"):
-                tenants = await self._seed(supervisor, wiring)
+                tenants = await self._print_of("seed", supervisor, wiring)
                 await supervisor.while_running(_wait_for_companies(wiring, tenants))
                 credentials.keep_tenants(tenants)
+        if credentials.operator is None or "gateway" in created:
+            credentials.keep_operator(await self._print_of("operator", supervisor, wiring))
 
         supervisor.settle()
         if self._cluster is not None:
@@ -259,13 +261,17 @@ class Stack:
         gateway = wait_for_http(f"{_gateway_url(wiring)}/api/health/ready", "The gateway")
         await together(gateway, *services)
 
-    async def _seed(self, supervisor: Supervisor, wiring: Wiring) -> dict[str, Any]:
-        spec = self._process("gateway-seed", "gateway", "seed", wiring.for_migration("gateway"))
+    async def _print_of(
+        self, command: str, supervisor: Supervisor, wiring: Wiring
+    ) -> dict[str, Any]:
+        """What `python -m gateway seed` or `operator` prints: credentials."""
+        environment = wiring.for_migration("gateway")
+        spec = self._process(f"gateway-{command}", "gateway", command, environment)
         output = await supervisor.while_running(supervisor.output(spec))
         try:
             return dict(json.loads(output))
         except ValueError as error:
-            sentence = "`python -m gateway seed` printed no JSON."
+            sentence = f"`python -m gateway {command}` printed no JSON."
             raise StackFailure(sentence, spec.log_tail()) from error
 
     def _server(self, service: str, wiring: Wiring) -> ProcessSpec:
@@ -294,6 +300,7 @@ class Stack:
         return {
             "gateway": _gateway_url(wiring),
             "tenants": wiring.credentials.tenants,
+            "operator": wiring.credentials.operator,
             "grpc": {name: wiring.address(f"{name}.grpc") for name in DATABASES},
             "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
             "redis": wiring.redis_url,

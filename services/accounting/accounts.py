@@ -22,10 +22,13 @@ from common import ids
 from common.bulk import insert_rows
 from common.database import Transaction, translating
 from common.errors import NotFound
+from common.listing import Listing
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
+
+_LIST = Listing(service_pb.ListAccountsRequest, accounts.c, "code")
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ async def list_accounts(tx: Transaction, page: Page) -> tuple[list[Account], str
         Unavailable: the company's books have not been opened yet.
     """
     await currency_of_books(tx)
-    rows, token = page.cut(await tx.rows(page.of(select(accounts), accounts.c.code)), "code")
+    rows, token = await _LIST.read(tx, select(accounts), page)
     return [Account.of(row) for row in rows], token
 
 

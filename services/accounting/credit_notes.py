@@ -13,11 +13,14 @@ from accounting.tables import credit_note_lines, credit_notes
 from common import ids
 from common.database import Transaction
 from common.errors import NotFound
+from common.listing import Listing
 from common.money import Money, format_quantity
 from common.pagination import Page
 from common.wire import timestamp
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
+
+_LIST = Listing(service_pb.ListCreditNotesRequest, credit_notes.c, "id")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ async def list_credit_notes(
         query = query.where(credit_notes.c.order_id == wanted.order_id)
     if wanted.invoice_id is not None:
         query = query.where(credit_notes.c.invoice_id == wanted.invoice_id)
-    rows, token = page.cut(await tx.rows(page.of(query, credit_notes.c.id)), "id")
+    rows, token = await _LIST.read(tx, query, page)
     return await _with_lines(tx, rows), token
 
 

@@ -13,11 +13,14 @@ from accounting.tables import credit_notes, invoice_lines, invoices
 from common import ids
 from common.database import Transaction
 from common.errors import NotFound
+from common.listing import Listing
 from common.money import Money, format_quantity
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
+
+_LIST = Listing(service_pb.ListInvoicesRequest, invoices.c, "id")
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ async def list_invoices(
         query = query.where(invoices.c.customer_id == wanted.customer_id)
     if wanted.state:
         query = query.where(invoices.c.state == wanted.state)
-    rows, token = page.cut(await tx.rows(page.of(query, invoices.c.id)), "id")
+    rows, token = await _LIST.read(tx, query, page)
     return await _with_lines(tx, rows), token
 
 

@@ -17,6 +17,7 @@ from accounting.tables import journal_entries
 from common import ids
 from common.database import Transaction
 from common.errors import InvalidRequest, NotFound
+from common.listing import Listing
 from common.pagination import Page
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
 
@@ -25,6 +26,17 @@ REVERSIBLE = frozenset({"manual", "reversal"})
 SOURCE_KINDS = REVERSIBLE | {
     *("invoice", "credit_note", "payment", "payment_void", "receipt", "adjustment", "shipment"),
 }
+
+
+_LIST = Listing(
+    service_pb.ListJournalEntriesRequest,
+    journal_entries.c,
+    "id",
+    others={
+        "source.kind": journal_entries.c.source_kind,
+        "source.id": journal_entries.c.source_id,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -136,8 +148,9 @@ async def list_entries(
         query = query.where(journal_entries.c.source_kind == wanted.source_kind)
     if wanted.source_id is not None:
         query = query.where(journal_entries.c.source_id == wanted.source_id)
-    rows, token = page.cut(await tx.rows(page.of(query, journal_entries.c.id)), "id")
-    return list((await find_posted(tx, [row.id for row in rows])).values()), token
+    rows, token = await _LIST.read(tx, query, page)
+    found = await find_posted(tx, [row.id for row in rows])
+    return [found[row.id] for row in rows], token
 
 
 async def reverse(tx: Transaction, command: ReverseEntry) -> JournalEntry:

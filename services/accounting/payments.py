@@ -14,11 +14,14 @@ from accounting.tables import payments
 from common import caller, ids
 from common.database import Transaction
 from common.errors import InvalidRequest, NotFound
+from common.listing import Listing
 from common.money import Money
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
+
+_LIST = Listing(service_pb.ListPaymentsRequest, payments.c, "id")
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,6 @@ async def list_payments(
     query = select(payments)
     if customer_id is not None:
         query = query.where(payments.c.customer_id == customer_id)
-    rows, token = page.cut(await tx.rows(page.of(query, payments.c.id)), "id")
+    rows, token = await _LIST.read(tx, query, page)
     standing = await standing_of_payments(tx, [row.id for row in rows])
     return [Payment.of(row, standing[row.id]) for row in rows], token

@@ -16,9 +16,11 @@ from accounting.errors import PeriodHasDrafts, PeriodNotBegun, PeriodStateForbid
 from common import outbox
 from common.database import Transaction
 from common.errors import ConcurrentModification, NotFound
+from common.listing import Listing
 from common.pagination import Page
 from common.wire import enum_value, timestamp
 from erp.accounting.v1 import accounting_pb2 as pb
+from erp.accounting.v1 import accounting_service_pb2 as service_pb
 from erp.accounting.v1 import events_pb2 as events
 
 OPEN, CLOSED, LOCKED = "open", "closed", "locked"
@@ -126,7 +128,8 @@ async def list_periods(tx: Transaction, page: Page) -> tuple[list[Period], str]:
     """
     await currency_of_books(tx)
     months = _MONTHS.bindparams(this_month=today().replace(day=1)).subquery("month")
-    rows, token = page.cut(await tx.rows(page.of(select(months), months.c.id)), "id")
+    listing = Listing(service_pb.ListPeriodsRequest, months.c, "id")
+    rows, token = await listing.read(tx, select(months), page)
     return [Period.of(row) for row in rows], token
 
 

@@ -10,6 +10,7 @@ from accounting import (
     manual_entries,
     payments,
     periods,
+    planning,
     receiving,
     taxes,
     trial_balance,
@@ -31,6 +32,7 @@ from common.database import Database
 from common.group_commit import GroupCommit
 from common.held_locks import OpenLocks
 from common.pagination import Page
+from common.rehearsal import rehearsing
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
 from erp.accounting.v1 import accounting_service_pb2_grpc as rpc
@@ -52,6 +54,12 @@ class AccountingServicer(rpc.AccountingServiceServicer):
             receiving.receive,
             prepare=lambda commands: receiving.of_known_customers(commands, resolve_customers),
         )
+
+    async def PlanInvoice(
+        self, request: service_pb.PlanInvoiceRequest, context: object
+    ) -> service_pb.PlanInvoiceResponse:
+        with rehearsing():
+            return await self._database.run(lambda tx: planning.plan_invoice(tx, request.event))
 
     async def CreateAccount(
         self, request: service_pb.CreateAccountRequest, context: object

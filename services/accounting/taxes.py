@@ -13,6 +13,7 @@ from accounting.tables import companies, tax_rates
 from common import ids
 from common.bulk import insert_rows
 from common.database import Transaction, translating
+from common.listing import Listing
 from common.money import format_quantity
 from common.pagination import Page
 from erp.accounting.v1 import accounting_pb2 as pb
@@ -20,6 +21,7 @@ from erp.accounting.v1 import accounting_service_pb2 as service_pb
 
 # The cache's tag of what others keep of `billing_defaults`.
 BILLING = "billing"
+_LIST = Listing(service_pb.ListTaxRatesRequest, tax_rates.c, "code")
 USUAL_RATES = (
     ("standard", "Standard rate", Decimal("0.19"), True),
     ("reduced", "Reduced rate", Decimal("0.07"), False),
@@ -115,7 +117,7 @@ async def list_tax_rates(tx: Transaction, page: Page) -> tuple[list[TaxRate], st
         Unavailable: the company's books have not been opened yet.
     """
     await currency_of_books(tx)
-    rows, token = page.cut(await tx.rows(page.of(select(tax_rates), tax_rates.c.code)), "code")
+    rows, token = await _LIST.read(tx, select(tax_rates), page)
     return [TaxRate.of(row) for row in rows], token
 
 

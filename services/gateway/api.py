@@ -14,11 +14,12 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import caller, consistency, tracing, trailers
+from common import caller, consistency, origin, rehearsal, tracing, trailers
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
 from common.fair_share import Places
+from common.origin import Place
 from common.repetitions import IDEMPOTENCY_KEY
 from common.rpc_policy import Access, Idempotency
 from gateway.answers import (
@@ -62,6 +63,7 @@ _HEADER_OF_TRAILER = {
     trailers.SET_SESSION: b"set-cookie",
     trailers.SET_DEVICE: b"set-cookie",
 }
+_VALIDATED = (b"validate-only", b"true")
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
@@ -174,6 +176,8 @@ class Api:
             raise NotPermitted(route.policy.permission)
         tracing.follow(request.traceparent)
         become(dataclasses.replace(client.caller, request_id=request.request_id))
+        agent = request.user_agent.decode("latin-1")
+        origin.come_from(Place(address=request.address, agent=agent))
         return await self._run(route, match.values, request)
 
     async def _admit(
@@ -218,7 +222,7 @@ class Api:
         guarded = await self._preconditions.guard(route, message, request.if_match)
         with guarded:
             answer, headers = await self._call(route, message, request)
-        if settlement is None or seconds is None:
+        if settlement is None or seconds is None or request.validate_only:
             return self._success(route, answer, headers, request)
         if self._settlements.can_follow(settlement):
             again = _REPLAYED in headers
@@ -235,9 +239,12 @@ class Api:
         headers: list[tuple[bytes, bytes]],
         request: HttpRequest,
     ) -> Answer:
+        if request.validate_only:
+            headers.append(_VALIDATED)
         if route.success == HTTPStatus.NO_CONTENT:
             return Answer(HTTPStatus.NO_CONTENT, headers)
-        if route.record not in self._routes.records:
+        # A state that was only tried is nowhere, so it has no ETag.
+        if route.record not in self._routes.records or request.validate_only:
             return json_answer(route.success, route.write(answer), headers)
         return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
 
@@ -269,9 +276,10 @@ class Api:
         rpc, timeout = self._rpcs[route.policy.path], self._timeout_seconds
         metadata = _metadata(route, request)
         ask = partial(rpc.with_trailers, message, metadata=metadata, timeout=timeout)
+        may_repeat = request.idempotency_key or request.validate_only
         # Whoever sends many at once waits here, where that costs nobody else a thing.
         async with self._turns.one_for(caller.current().tenant_id or _NO_TENANT):
-            return await (until_answered(ask) if request.idempotency_key else ask())
+            return await (until_answered(ask) if may_repeat else ask())
 
 
 def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
@@ -282,7 +290,9 @@ def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
     if reads and route.policy.cache_seconds is None:
         # An empty one says: any replica will do. Who sends none is answered by the primary.
         pairs.append((trailers.CONSISTENCY_TOKEN, token))
-    if key := request.idempotency_key:
+    if request.validate_only:
+        pairs.append((rehearsal.VALIDATE_ONLY, "true"))
+    elif key := request.idempotency_key:
         pairs.append((IDEMPOTENCY_KEY, key))
     if route.service == _OWN:
         pairs += visit_metadata(request)

@@ -14,8 +14,10 @@ from sqlalchemy import Row, func, or_, select, update
 from common import caller, ids
 from common.caller import Caller
 from common.database import Database, Transaction
+from common.listing import Listing
 from common.pagination import Page
 from common.wire import timestamp
+from erp.gateway.v1 import gateway_service_pb2
 from erp.gateway.v1.gateway_pb2 import ApiToken
 from gateway import tables
 from gateway.accounts import roles_of_active, together
@@ -30,6 +32,7 @@ SHAPE = re.compile(rb"kv_[A-Za-z0-9_-]{43}")
 _PREFIX_LENGTH = 10
 
 _tokens = tables.api_tokens
+_LIST = Listing(gateway_service_pb2.ListApiTokensRequest, _tokens.c, "id")
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ async def create_token(
 
 async def list_tokens(tx: Transaction, page: Page) -> tuple[list[ApiToken], str]:
     """A page of the tenant's tokens, oldest first, and what names the next page."""
-    statement = page.of(select(_tokens).where(_tokens.c.revoked_at.is_(None)), _tokens.c.id)
-    rows, next_page = page.cut(await tx.rows(statement), "id")
+    statement = select(_tokens).where(_tokens.c.revoked_at.is_(None))
+    rows, next_page = await _LIST.read(tx, statement, page)
     return [_to_wire(row) for row in rows], next_page
 
 

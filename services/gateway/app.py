@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import gateway
-from common import event_log, outbox, runtime
+from common import outbox, runtime
+from common.audit_log import AuditLogServicer
 from common.cache import Cache
 from common.certificates import certificates_of
 from common.channel import Channel, connect
@@ -28,20 +29,21 @@ from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
 from common.jobs.servicer import JobServicer as OwnJobs
-from common.jobs.tables import SYSTEM_REASON as JOBS_OF_ALL
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
-from common.runtime import Runtime
+from common.runtime import AUDIT_LOG, Runtime
 from common.server import Server, Service
 from common.settings import Settings
 from common.tasks import end
-from erp.audit.v1 import audit_pb2, audit_pb2_grpc
+from erp.audit.v1 import audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
     gateway_service_pb2,
@@ -51,8 +53,10 @@ from erp.gateway.v1 import (
 )
 from erp.jobs.v1 import job_service_pb2 as jobs_of_services
 from erp.jobs.v1 import job_service_pb2_grpc as jobs_of_services_grpc
-from gateway import accounts, api_tokens, tenants
+from gateway import accounts, api_tokens, operators, tenants
 from gateway.api import Api
+from gateway.audit_pages import AuditLogs
+from gateway.audit_servicer import AuditServicer
 from gateway.contract import SERVICES, all_services
 from gateway.entrance import Entrance
 from gateway.event_bells import Bells
@@ -63,7 +67,7 @@ from gateway.feed import Feed
 from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
-from gateway.invariants import Invariants, own_head
+from gateway.invariants import Auditor, Invariants, own_head
 from gateway.job_desk import JobDesk
 from gateway.job_servicer import JobServicer
 from gateway.kept_records import KeptRecords
@@ -78,7 +82,13 @@ NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
-    {api_tokens.LOOKUP, accounts.LOGIN, tenants.LOOKUP, event_log.SYSTEM_REASON, JOBS_OF_ALL}
+    {
+        api_tokens.LOOKUP,
+        accounts.LOGIN,
+        operators.SYSTEM_REASON,
+        tenants.LOOKUP,
+        *runtime.SYSTEM_REASONS,
+    }
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
@@ -86,6 +96,7 @@ _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
 LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
 _OWN_JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 _JOBS = jobs_of_services.DESCRIPTOR.services_by_name["JobService"]
+_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
 log = structlog.get_logger()
@@ -174,7 +185,7 @@ class _Gateway:
         logs[NAME] = EventLogServicer(NAME, database)
         jobs = {**_jobs(channels), NAME: OwnJobs(NAME, database)}
         opened.push_async_callback(database.close)
-        entrance = _entrance(settings, opened, database, cache)
+        entrance = _entrance(settings, opened, database, cache, _auditors(channels))
         pages = EventPages(logs)
         more = [*entrance.services, _feed_service(pages), _job_service(jobs)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
@@ -188,7 +199,7 @@ class _Gateway:
         limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
         api = calls(limits, feed, kept, opening, **_api_options(settings))
         health = _system_health(channels, database, publishing, jobs)
-        http = _http_server(settings, site(api, routes, health, lambda: readiness.is_ready))
+        http = _http_server(settings, partial(site, api, routes, health), readiness)
         sessions = entrance.sessions
         running = (one.run() for one in (cache, doorbell, job_bell, feed, bells, sessions))
         _run_until_closed(opened, *running, readiness.watch())
@@ -203,12 +214,15 @@ def _grpc_server(
     publisher: Publisher,
     more: Sequence[Service],
 ) -> Server:
-    servicer = GatewayServicer(database, _invariants(channels, database))
+    audit_logs = AuditLogs(_audit_logs(channels, database))
+    servicer = GatewayServicer(database, _invariants(channels, database, audit_logs))
+    add_audit = audit_service_pb2_grpc.add_AuditServiceServicer_to_server
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
     add_publisher = events_pb2_grpc.add_EventPublisherServicer_to_server
     add_log = events_pb2_grpc.add_EventLogServicer_to_server
     services = [
         Service(_OWN["GatewayService"], add_gateway, servicer),
+        Service(_AUDIT, add_audit, AuditServicer(audit_logs)),
         Service(_EVENTS["EventPublisher"], add_publisher, EventPublisherServicer(publisher)),
         Service(_EVENTS["EventLog"], add_log, EventLogServicer(NAME, database)),
         *more,
@@ -262,11 +276,15 @@ def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStream
 
 
 def _entrance(
-    settings: Settings, opened: AsyncExitStack, database: Database, cache: Cache
+    settings: Settings,
+    opened: AsyncExitStack,
+    database: Database,
+    cache: Cache,
+    auditors: Mapping[str, Auditor],
 ) -> Entrance:
     of_sessions = _redis(settings, opened, Role.SESSIONS)
     of_logins = _redis(settings, opened, Role.LOGINS)
-    return Entrance.of(settings, database, of_sessions, of_logins, cache)
+    return Entrance.of(settings, database, of_sessions, of_logins, cache, auditors)
 
 
 def _feed_service(pages: EventPages) -> Service:
@@ -280,16 +298,33 @@ def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:
     return RequestLimits(limiter, Plans(settings.api_rate_limit), settings.trusted_proxies)
 
 
-def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
+def _http_server(
+    settings: Settings, pages: Callable[..., ASGIApp], readiness: Readiness
+) -> HttpServer:
+    app = pages(lambda: readiness.is_ready, settings.app_url)
     shared, grace = settings.shared_port, settings.shutdown_grace_seconds
     return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
 
 
-def _invariants(channels: Mapping[str, Channel], database: Database) -> Invariants:
+def _audit_logs(channels: Mapping[str, Channel], database: Database) -> dict[str, Any]:
+    """The audit logs of all services."""
+    stub: Any = audit_log_pb2_grpc.AuditLogStub
+    others = {name: stub(channel) for name, channel in channels.items()}
+    return {**others, NAME: AuditLogServicer(NAME, database)}
+
+
+def _auditors(channels: Mapping[str, Channel]) -> dict[str, Auditor]:
     auditor: Any = audit_pb2_grpc.AuditorStub
+    return {name: auditor(channel) for name, channel in channels.items()}
+
+
+def _invariants(
+    channels: Mapping[str, Channel], database: Database, audit_logs: AuditLogs
+) -> Invariants:
     event_log_of: Any = events_pb2_grpc.EventLogStub
-    auditors = {name: auditor(channel) for name, channel in channels.items()}
-    return Invariants(auditors, event_log_of(channels["sales"]), partial(own_head, database))
+    auditors = _auditors(channels)
+    head, untouched = partial(own_head, database), audit_logs.violations
+    return Invariants(auditors, event_log_of(channels["sales"]), head, untouched)
 
 
 def _system_health(
@@ -318,7 +353,8 @@ def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
 
 
 def _connect(target: str, service: str, settings: Settings) -> Channel:
-    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR, _JOBS)
+    inner = (_EVENTS["EventLog"], _AUDITOR, AUDIT_LOG, _JOBS)
+    policies = read_policies(*SERVICES[service], *inner)
     certificates = certificates_of(settings)
     return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
@@ -331,7 +367,7 @@ def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
 
 def _settlement_events(routes: Routes) -> set[str]:
     settlements = (route.policy.settlement for route in routes.all)
-    return {settlement.event for settlement in settlements if settlement}
+    return {settlement.event for settlement in settlements if settlement and settlement.event}
 
 
 def _run_until_closed(opened: AsyncExitStack, *loops: Coroutine[Any, Any, None]) -> None:

@@ -4,10 +4,12 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 
 from erp.accounting.v1 import accounting_service_pb2
 from erp.gateway.v1 import (
+    audit_service_pb2,
     event_service_pb2,
     gateway_service_pb2,
     job_service_pb2,
     session_service_pb2,
+    tenant_service_pb2,
     user_service_pb2,
 )
 from erp.inventory.v1 import inventory_service_pb2
@@ -21,8 +23,10 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
         gateway_service_pb2.DESCRIPTOR,
         session_service_pb2.DESCRIPTOR,
         user_service_pb2.DESCRIPTOR,
+        tenant_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
         job_service_pb2.DESCRIPTOR,
+        audit_service_pb2.DESCRIPTOR,
     ),
 }
 

@@ -47,6 +47,7 @@ class HttpRequest:
         "rate_headers",
         "request_id",
         "route",
+        "validate_only",
     )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -59,13 +60,15 @@ class HttpRequest:
         self.query: bytes = scope["query_string"]
         # Where the connection comes from.
         self.peer: str | None = client[0] if (client := scope.get("client")) else None
+        self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # Where the client is, as far as that can be believed; known once the request was counted.
         self.address: str = "unknown"
-        self._scope_headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # Known once the request has been counted.
         self.rate_headers: Sequence[tuple[bytes, bytes]] = ()
         # Known once the request has been let in.
         self.route: Route | None = None
+        # Whether the command is to be tried without effect.
+        self.validate_only = False
         given = self._headers.get(b"x-request-id")
         self.request_id: str = (
             given.decode() if given and _REQUEST_ID.fullmatch(given) else str(ids.new())

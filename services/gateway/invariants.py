@@ -51,6 +51,7 @@ class Invariants:
         auditors: the services by name.
         sales_log: says which confirmations another service has not come to yet.
         own_head: sequence of the gateway's own newest event for the caller's tenant.
+        untouched: what the seals of the audit log say.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Invariants:
         auditors: Mapping[str, Auditor],
         sales_log: EventLog,
         own_head: Callable[[], Awaitable[int]],
+        untouched: Callable[[], Awaitable[list[pb.Violation]]],
     ) -> None:
+        self._untouched = untouched
         self._auditors = auditors
         self._sales_log = sales_log
         self._own_head = own_head
@@ -72,6 +75,7 @@ class Invariants:
                 *(self._inside(service) for service in self._auditors),
                 self._ahead(positions),
                 self._between(positions),
+                self._untouched(),
             )
         return [violation for violations in found for violation in violations]
 

@@ -1,14 +1,16 @@
 """Logging in and out, and what users do about their own sessions and passwords."""
 
+import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from sqlalchemy import func, update
 
-from common import caller
+from common import audit_log, caller
 from common.caller import acting_as, service_caller
 from common.database import Database, Transaction
-from common.errors import NotFound, Unauthenticated
+from common.errors import DomainError, NotFound, Unauthenticated
 from common.sessions import NewSession, Session, Sessions
 from gateway import tables
 from gateway.accounts import Account, Person, find_account, find_person, held_by, lock_account
@@ -20,6 +22,7 @@ from gateway.setup_tokens import SetupToken, open_account
 __all__ = ["Logins", "Present"]
 
 _users = tables.users
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Logins:
         self._sessions = sessions
         self._passwords = passwords
         self._limits = limits
+        self._noting: set[asyncio.Task[None]] = set()
 
     async def log_in(self, slug: str, email: str, password: str, visit: Visit) -> Present:
         """Begin a session.
@@ -64,6 +68,7 @@ class Logins:
         account = await find_account(self._database, slug, email)
         stored = account.password_hash if account else None
         if not await self._passwords.fits(stored, password) or account is None:
+            self._note_refusal(account)
             raise _wrong()
         await self._limits.give_back(taken)
         request_id = caller.current().request_id
@@ -155,7 +160,27 @@ class Logins:
         if locked is None or person is None:
             raise _wrong()
         permissions = await held_by(tx, user_id, lock=True)
+        await audit_log.record(tx, "user", user_id, "logged in", {})
         return await self._sessions.begin(tx, user_id, permissions, visit.about), person
+
+    def _note_refusal(self, account: Account | None) -> None:
+        """Have it written down, unless nobody of that name is known.
+
+        It is not waited for: how long a refusal takes must not tell who is known here.
+        """
+        if account is not None:
+            task = asyncio.create_task(self._write_refusal(account))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
+
+    async def _write_refusal(self, account: Account) -> None:
+        request_id = caller.current().request_id
+        try:
+            with acting_as(service_caller("gateway", account.tenant_id, request_id)):
+                async with self._database.tenant_transaction() as tx:
+                    await audit_log.record(tx, "user", account.user_id, "login refused", {})
+        except DomainError as error:
+            log.warning("refused login not written down", error=str(error))
 
     async def _renew_hash(self, account: Account, password: str) -> None:
         """Hash again, while the password is at hand, what was hashed by other parameters."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from common.listing import declared
 from common.rpc_policy import Access
 from gateway.answers import BUSY
 from gateway.comments import comments
@@ -33,6 +34,11 @@ _HEADERS = {
     "ConsistencyToken": (
         "Consistency-Token",
         "Send it with later requests: what they read is not older than this write.",
+        "string",
+    ),
+    "Validated": (
+        "Validate-Only",
+        "`true`: nothing was done, this is what would have been answered.",
         "string",
     ),
     "Replayed": (
@@ -156,7 +162,7 @@ Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in
 are null count as absent; fields that are not known are refused."""
 
 
-def openapi(routes: Iterable[Route]) -> Object:
+def openapi(routes: Iterable[Route], url: str | None = None) -> Object:
     """The document for these routes."""
     schemas = Schemas()
     paths: dict[str, Object] = {}
@@ -170,7 +176,7 @@ def openapi(routes: Iterable[Route]) -> Object:
     return {
         "openapi": "3.1.0",
         "info": {"title": "kv-erp", "version": "1", "description": _DESCRIPTION},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": url or "/"}],
         "security": [{"api_token": []}, {"session": [], "csrf_token": []}],
         "tags": [_tag(service) for service in SERVICES],
         "paths": paths,
@@ -225,6 +231,7 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
     found = [_parameter(fields[name], "path", schemas) for name in route.parameters]
     if route.verb != "GET":
         found.append({"$ref": "#/components/parameters/IdempotencyKey"})
+        found.append({"$ref": "#/components/parameters/ValidateOnly"})
     if not route.takes_body:
         found += [
             _parameter(field, "query", schemas)
@@ -239,16 +246,25 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
 def _parameter(field: Any, place: str, schemas: Schemas) -> Object:
     schema = schemas.parameter(field)
     described = schema.pop("description", "")
+    if fields := _fields_of_list(field):
+        described = f"{described.strip()} Knows {', '.join(fields)}."
     parameter: Object = {"name": field.name, "in": place, "schema": schema}
     if described:
         parameter["description"] = described
     return parameter | ({"required": True} if place == "path" else {})
 
 
+def _fields_of_list(field: Any) -> list[str]:
+    """What a list's `filter` or `order_by` may name."""
+    if field.name not in ("filter", "order_by"):
+        return []
+    return list(getattr(declared(field.containing_type), field.name))
+
+
 def _responses(route: Route, schemas: Schemas) -> Object:
     headers = _ON_EVERY_ANSWER
     if route.verb != "GET":
-        headers = headers | _shown("ConsistencyToken", "Replayed")
+        headers = headers | _shown("ConsistencyToken", "Replayed", "Validated")
     done: Object = {"description": HTTPStatus(route.success).phrase, "headers": headers}
     if route.success != HTTPStatus.NO_CONTENT:
         schema = schemas.answer(route.method.output_type)
@@ -280,6 +296,13 @@ def _components(schemas: Schemas) -> Object:
                 "in": "header",
                 "description": "The caller's own name for this request, which has effect once.",
                 "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            },
+            "ValidateOnly": {
+                "name": "validate_only",
+                "in": "query",
+                "description": "`true`: all checks and the answer it would give, marked by "
+                "`Validate-Only: true`, without any effect.",
+                "schema": {"type": "boolean"},
             },
             "Prefer": {
                 "name": "Prefer",

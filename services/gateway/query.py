@@ -55,6 +55,24 @@ def refuse_query(query: bytes) -> None:
         read_query(Empty.DESCRIPTOR, query)
 
 
+def take_flag(query: bytes, name: str) -> tuple[bytes, bool]:
+    """The query without a parameter that is true or false, and what it is; false when absent.
+
+    Raises:
+        InvalidRequest: it is neither, or there twice.
+    """
+    pairs = [part.partition(b"=") for part in query.split(b"&")]
+    values = [value for key, _, value in pairs if key == name.encode()]
+    if not values:
+        return query, False
+    if len(values) > 1:
+        raise InvalidRequest.of(f"/{name}", "must not be repeated")
+    if values[0] not in (b"true", b"false"):
+        raise InvalidRequest.of(f"/{name}", "must be true or false")
+    rest = (b"".join(pair) for pair in pairs if pair[0] != name.encode())
+    return b"&".join(rest), values == [b"true"]
+
+
 def is_parameter(field: FieldDescriptor) -> bool:
     """Whether a query can name the field: single values can, objects and lists cannot."""
     return not field.is_repeated and (

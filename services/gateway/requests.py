@@ -7,9 +7,10 @@ from google.protobuf.message import Message
 from common.errors import InvalidRequest, NotFound
 from gateway.http_request import HttpRequest
 from gateway.json_input import read_json, refuse_repeated_names
-from gateway.query import read_query, refuse_query
+from gateway.query import read_query, refuse_query, take_flag
 from gateway.routes import Route
 
+VALIDATE_ONLY = "validate_only"
 _MASK = "update_mask"
 # Named by every change and never changed by it.
 _UNMASKED = frozenset({"id", "version", _MASK})
@@ -23,6 +24,8 @@ async def read_message(route: Route, values: tuple[str, ...], request: HttpReque
         NotFound: the path names something that cannot exist.
     """
     in_path = _bind(route, values)
+    if route.verb != "GET":
+        request.query, request.validate_only = take_flag(request.query, VALIDATE_ONLY)
     if route.takes_body:
         refuse_query(request.query)
         fields = _read_body(route, await request.body(), in_path)

@@ -51,7 +51,7 @@ class Settlements:
                 heard,
                 await self._feed.heard(settlement.event, answer.id, heard, min(left, pause)),
             )
-            if heard == before and self._feed.connected:
+            if heard == before and self._feed.connected and settlement.event:
                 pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
             answer = await self._read(settlement, answer)
         return answer

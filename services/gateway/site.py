@@ -24,7 +24,11 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
 
 
 def site(
-    api: ASGIApp, routes: Routes, health: SystemHealth, is_ready: Callable[[], bool]
+    api: ASGIApp,
+    routes: Routes,
+    health: SystemHealth,
+    is_ready: Callable[[], bool],
+    url: str | None = None,
 ) -> ASGIApp:
     """The application of the whole gateway.
 
@@ -33,8 +37,9 @@ def site(
         routes: what it offers.
         health: how the system is.
         is_ready: whether this process is to be sent requests.
+        url: where clients find it, for the API's description.
     """
-    pages = _pages(routes, health, is_ready)
+    pages = _pages(openapi(routes.all, url), health, is_ready)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
@@ -45,8 +50,9 @@ def site(
     return app
 
 
-def _pages(routes: Routes, health: SystemHealth, is_ready: Callable[[], bool]) -> Starlette:
-    document = openapi(routes.all)
+def _pages(
+    document: dict[str, Any], health: SystemHealth, is_ready: Callable[[], bool]
+) -> Starlette:
     document_json, page = orjson.dumps(document), reference_page(document)
 
     async def show_health(_: Request) -> Response:

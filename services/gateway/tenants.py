@@ -26,6 +26,9 @@ class NewTenant:
     # ISO 4217 code of the currency its books are kept in.
     currency_code: str
     plan: str
+    # The warehouse that it begins with; none when the code is empty.
+    warehouse_code: str = ""
+    warehouse_name: str = ""
 
 
 async def create_tenant(tx: Transaction, new: NewTenant) -> None:
@@ -42,10 +45,22 @@ async def create_tenant(tx: Transaction, new: NewTenant) -> None:
     except KeyError:
         raise InvalidRequest.of("/currency_code", "is not a currency of ISO 4217") from None
     with translating({"tenants_slug": TenantExists(new.slug)}):
-        await tx.execute(tables.tenants.insert(), {"id": tx.tenant_id, **vars(new)})
+        await tx.execute(
+            tables.tenants.insert().values(
+                id=tx.tenant_id,
+                slug=new.slug,
+                name=new.name,
+                currency_code=new.currency_code,
+                plan=new.plan,
+            )
+        )
     await add_built_in(tx)
     created = TenantCreated(
-        tenant_id=str(tx.tenant_id), name=new.name, currency_code=new.currency_code
+        tenant_id=str(tx.tenant_id),
+        name=new.name,
+        currency_code=new.currency_code,
+        warehouse_code=new.warehouse_code,
+        warehouse_name=new.warehouse_name,
     )
     outbox.publish(tx, created)
 

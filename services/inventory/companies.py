@@ -14,7 +14,7 @@ from inventory.tables import companies
 
 _OPEN = text("""
     INSERT INTO companies (name, currency_code) VALUES (:name, :currency_code)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING RETURNING name
 """)
 
 
@@ -40,11 +40,14 @@ class Company:
         return amount.minor
 
 
-async def open_companies(tx: Transaction, created: Iterable[TenantCreated]) -> None:
-    """Make room for a new company; one that is there stays as it is."""
+async def open_companies(tx: Transaction, created: Iterable[TenantCreated]) -> list[TenantCreated]:
+    """Make room for a new company, and tell which were new; one that is there stays as it is."""
+    opened = []
     for company in created:
         row = {"name": company.name, "currency_code": company.currency_code}
-        await tx.execute(_OPEN, row)
+        if await tx.scalar(_OPEN, row) is not None:
+            opened.append(company)
+    return opened
 
 
 async def get_company(tx: Transaction) -> Company:

@@ -12,14 +12,22 @@ from sqlalchemy import Row, select, text
 from common.bulk import insert_rows, update_rows
 from common.database import Transaction
 from common.errors import ConcurrentModification, NotFound
+from common.listing import Listing
 from common.money import format_quantity
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.inventory.v1 import inventory_pb2 as pb
+from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.errors import CountIncomplete, CountNotOpen
 from inventory.levels import Key
 from inventory.tables import products, stock_count_lines, stock_counts
 
+_LIST = Listing(
+    api.ListStockCountsRequest,
+    stock_counts.c,
+    "id",
+    others={"stock_adjustment_id": stock_counts.c.adjustment_id},
+)
 OPEN, POSTED, CANCELLED = "open", "posted", "cancelled"
 
 
@@ -190,7 +198,7 @@ async def list_counts(
     if state:
         word = enum_word(pb.StockCountState, state)
         statement = statement.where(stock_counts.c.state == word)
-    rows, token = page.cut(await tx.rows(page.of(statement, stock_counts.c.id)), "id")
+    rows, token = await _LIST.read(tx, statement, page)
     return [Count.of(row) for row in rows], token
 
 

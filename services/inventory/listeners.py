@@ -14,12 +14,16 @@ from inventory.releasing import CancelledOrder, release_orders
 from inventory.reserving import ReserveStock, reserve
 from inventory.shipping import Leaving, ShippedOrder, ship_orders
 from inventory.stock import work_alone
+from inventory.warehouses import CreateWarehouse, create_warehouse
 
 
 @listens_to(TenantCreated, queue="high")
 async def make_room(tx: Transaction, created: Sequence[Heard[TenantCreated]]) -> None:
-    """A new company keeps stock."""
-    await open_companies(tx, [heard.message for heard in created])
+    """A new company keeps stock, in a first warehouse if it was created with one."""
+    for company in await open_companies(tx, [heard.message for heard in created]):
+        if company.warehouse_code:
+            first = CreateWarehouse(company.warehouse_code, company.warehouse_name)
+            await create_warehouse(tx, first)
 
 
 @listens_to(OrderConfirmed, queue="high")

@@ -12,14 +12,26 @@ from sqlalchemy import Row, select
 from common import ids
 from common.bulk import insert_rows
 from common.database import Transaction
+from common.listing import Listing
 from common.money import format_quantity
 from common.pagination import Page
 from common.wire import enum_value, timestamp
 from erp.inventory.v1 import events_pb2 as events
 from erp.inventory.v1 import inventory_pb2 as pb
+from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.companies import Company
 from inventory.levels import Key
 from inventory.tables import stock_movements
+
+_LIST = Listing(
+    api.ListStockMovementsRequest,
+    stock_movements.c,
+    "id",
+    others={
+        "source.kind": stock_movements.c.source_kind,
+        "source.id": stock_movements.c.source_id,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ async def list_movements(
         statement = statement.where(stock_movements.c.product_id == product_id)
     if warehouse_id is not None:
         statement = statement.where(stock_movements.c.warehouse_id == warehouse_id)
-    kept, token = page.cut(await tx.rows(page.of(statement, stock_movements.c.id)), "id")
+    kept, token = await _LIST.read(tx, statement, page)
     return [_movement(row) for row in kept], token
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Row, insert, select
 from common import ids, outbox
 from common.database import Transaction, translating
 from common.errors import InvalidRequest, NotFound
+from common.listing import Listing
 from common.money import Money
 from common.optimistic import update_version
 from common.pagination import Page
@@ -23,6 +24,7 @@ from inventory.errors import ProductArchived, SkuTaken
 from inventory.tables import one_of, products
 
 ARCHIVED = "archived"
+_LIST = Listing(api.ListProductsRequest, products.c, "id")
 _CHANGEABLE = frozenset({"name", "description", "list_price"})
 
 
@@ -236,9 +238,8 @@ async def list_products(
         statement = statement.where(products.c.sku == sku)
     if state:
         statement = statement.where(products.c.state == enum_word(pb.ProductState, state))
-    rows = await tx.rows(page.of(statement, products.c.id))
-    kept, token = page.cut(rows, "id")
-    return [Product.from_row(row) for row in kept], token
+    rows, token = await _LIST.read(tx, statement, page)
+    return [Product.from_row(row) for row in rows], token
 
 
 async def find_products(tx: Transaction, product_ids: Sequence[UUID]) -> list[Product]:

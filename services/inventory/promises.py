@@ -8,13 +8,16 @@ from sqlalchemy import Row, TextClause, select, text
 
 from common.database import TooBusy, Transaction
 from common.errors import NotFound
+from common.listing import Listing
 from common.pagination import Page
 from common.wire import enum_word
 from erp.inventory.v1 import inventory_pb2 as pb
+from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.levels import Key, Levels
 from inventory.reservations import Line, Origin, Reservation, State
 from inventory.tables import reservations
 
+_LIST = Listing(api.ListReservationsRequest, reservations.c, "id")
 _SELECT = """
     SELECT reservation.id, reservation.origin, reservation.order_id, reservation.reference,
         reservation.warehouse_id, reservation.state, reservation.expires_at, reservation.version,
@@ -175,8 +178,9 @@ async def list_reservations(
     if state:
         word = enum_word(pb.ReservationState, state)
         statement = statement.where(reservations.c.state == word)
-    kept, token = page.cut(await tx.rows(page.of(statement, reservations.c.id)), "id")
-    return await find_reservations(tx, [row.id for row in kept]), token
+    kept, token = await _LIST.read(tx, statement, page)
+    found = {one.id: one for one in await find_reservations(tx, [row.id for row in kept])}
+    return [found[row.id] for row in kept], token
 
 
 def read(rows: Iterable[Row[Any]]) -> list[Reservation]:

@@ -5,6 +5,7 @@ from common.database import Database
 from common.group_commit import GroupCommit
 from common.held_locks import OpenLocks
 from common.pagination import Page
+from common.rehearsal import rehearsing
 from erp.inventory.v1 import inventory_pb2 as pb
 from erp.inventory.v1 import inventory_service_pb2 as api
 from erp.inventory.v1 import inventory_service_pb2_grpc as rpc
@@ -13,6 +14,7 @@ from inventory import (
     counting,
     counts,
     movements,
+    planning,
     products,
     promises,
     receipts,
@@ -277,6 +279,16 @@ class InventoryServicer(rpc.InventoryServiceServicer):
     ) -> pb.Reservation:
         """Holds stock for an order that refuses backorders, before the order is confirmed."""
         return (await self._reserving.run(ReserveStock.before_confirmation(request))).to_wire()
+
+    async def PlanReservation(
+        self, request: api.PlanReservationRequest, context: object
+    ) -> pb.Reservation:
+        """Tells what would become of an order's goods."""
+        with rehearsing():
+            planned = await self._database.run(
+                lambda tx: planning.plan_reservation(tx, request.event)
+            )
+        return planned.to_wire()
 
     async def GetReservation(
         self, request: api.GetReservationRequest, context: object

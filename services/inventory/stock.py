@@ -8,15 +8,24 @@ from sqlalchemy import Row, select, text
 
 from common.bulk import update_rows
 from common.database import Transaction
+from common.listing import Listing
 from common.money import format_quantity
 from common.pagination import Page
 from erp.inventory.v1 import inventory_pb2 as pb
+from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.companies import Company
 from inventory.levels import Absent, Key, Level, Levels
 from inventory.products import ARCHIVED, find_products
 from inventory.tables import products, stock_levels
 from inventory.warehouses import find_warehouses
 
+_LIST = Listing(
+    api.ListStockLevelsRequest,
+    stock_levels.c,
+    "product_id",
+    "warehouse_id",
+    others={"available": stock_levels.c.on_hand - stock_levels.c.reserved},
+)
 _KEYS = """
     unnest(CAST(:product_ids AS uuid[]), CAST(:warehouse_ids AS uuid[]))
         AS key (product_id, warehouse_id)
@@ -125,9 +134,8 @@ async def list_levels(
         statement = statement.where(stock_levels.c.product_id == product_id)
     if warehouse_id is not None:
         statement = statement.where(stock_levels.c.warehouse_id == warehouse_id)
-    keys = (stock_levels.c.product_id, stock_levels.c.warehouse_id)
-    kept, token = page.cut(await tx.rows(page.of(statement, *keys)), "product_id", "warehouse_id")
-    if product_id is None or warehouse_id is None or kept or page.after:
+    kept, token = await _LIST.read(tx, statement, page)
+    if product_id is None or warehouse_id is None or kept or page.after or page.filter:
         return [_level(row) for row in kept], token
     empty, _ = await _describe(tx, {Key(product_id, warehouse_id)})
     return empty, ""

@@ -12,15 +12,18 @@ from sqlalchemy import Row, select, text
 from common.bulk import insert_rows, update_rows
 from common.database import Transaction
 from common.errors import NotFound
+from common.listing import Listing
 from common.money import format_quantity, share_of
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.inventory.v1 import inventory_pb2 as pb
+from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.companies import Company, get_company
 from inventory.errors import ReceivesMoreThanSent, TransferNotInTransit
 from inventory.levels import NOTHING, Key
 from inventory.tables import one_of, transfer_lines, transfers
 
+_LIST = Listing(api.ListStockTransfersRequest, transfers.c, "id")
 IN_TRANSIT, RECEIVED, CANCELLED = "in_transit", "received", "cancelled"
 
 
@@ -185,7 +188,7 @@ async def list_transfers(tx: Transaction, page: Page, state: int) -> tuple[list[
     if state:
         word = enum_word(pb.StockTransferState, state)
         statement = statement.where(transfers.c.state == word)
-    rows, token = page.cut(await tx.rows(page.of(statement, transfers.c.id)), "id")
+    rows, token = await _LIST.read(tx, statement, page)
     return await _with_lines(tx, rows), token
 
 

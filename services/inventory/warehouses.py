@@ -11,6 +11,7 @@ from sqlalchemy import Row, insert, select
 from common import ids
 from common.database import Transaction, translating
 from common.errors import NotFound
+from common.listing import Listing
 from common.pagination import Page
 from common.wire import timestamp
 from erp.inventory.v1 import inventory_pb2 as pb
@@ -18,6 +19,8 @@ from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.companies import get_company
 from inventory.errors import CodeTaken
 from inventory.tables import one_of, warehouses
+
+_LIST = Listing(api.ListWarehousesRequest, warehouses.c, "id")
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,8 @@ async def get_warehouse(tx: Transaction, warehouse_id: UUID) -> Warehouse:
 
 async def list_warehouses(tx: Transaction, page: Page) -> tuple[list[Warehouse], str]:
     """A page of warehouses, oldest first, and the token of the next page."""
-    rows = await tx.rows(page.of(select(warehouses), warehouses.c.id))
-    kept, token = page.cut(rows, "id")
-    return [Warehouse.from_row(row) for row in kept], token
+    rows, token = await _LIST.read(tx, select(warehouses), page)
+    return [Warehouse.from_row(row) for row in rows], token
 
 
 async def find_warehouses(tx: Transaction, warehouse_ids: Sequence[UUID]) -> list[Warehouse]:

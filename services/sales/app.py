@@ -19,12 +19,14 @@ from common.server import Service
 from common.settings import Settings
 from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grpc
 from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from erp.inventory.v1.inventory_pb2 import Reservation
 from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
 from sales import expiring, listeners, mailing
 from sales.audit import auditor_of
 from sales.goods import Hold, OtherServices
 from sales.lookups import Lookups
 from sales.order_desk import OrderDesk
+from sales.planning import Planners, plan_order
 from sales.servicer import SalesServicer
 
 NAME = "sales"
@@ -91,7 +93,31 @@ def others(opened: Runtime) -> OtherServices:
             return await inventory.ReleaseHold(wire.ReleaseHoldRequest(id=str(reservation_id)))
 
     lookups = Lookups(opened.cache, resolve, billing)
-    return OtherServices(lookups.resolve_goods, lookups.get_billing, hold, release)
+    return OtherServices(
+        lookups.resolve_goods,
+        lookups.get_billing,
+        hold,
+        release,
+        partial(plan_order, _planners(inventory, accounting)),
+    )
+
+
+def _planners(inventory: Any, accounting: Any) -> Planners:
+    async def reservation(order: inventory_service_pb2.PlanReservationRequest) -> Reservation:
+        with _on_own_account():
+            planned: Reservation = await inventory.PlanReservation(order)
+        return planned
+
+    async def invoice(
+        order: accounting_service_pb2.PlanInvoiceRequest,
+    ) -> accounting_service_pb2.PlanInvoiceResponse:
+        with _on_own_account():
+            planned: accounting_service_pb2.PlanInvoiceResponse = await accounting.PlanInvoice(
+                order
+            )
+        return planned
+
+    return Planners(reservation, invoice)
 
 
 @contextmanager

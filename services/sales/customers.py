@@ -13,6 +13,7 @@ from common import caller, ids, money, numbers, outbox
 from common.bulk import insert_rows
 from common.database import Transaction
 from common.errors import InvalidRequest, NotFound
+from common.listing import Listing
 from common.optimistic import update_version
 from common.pagination import Page
 from common.wire import timestamp
@@ -22,6 +23,7 @@ from erp.sales.v1 import sales_service_pb2 as rpc
 from sales import companies, tables
 
 SERIES = "C"
+_LIST = Listing(rpc.ListCustomersRequest, tables.customers.c, "id")
 _UPDATABLE = ("name", "email")
 
 
@@ -177,7 +179,7 @@ async def list_customers(
     statement = select(tables.customers)
     if email:
         statement = statement.where(tables.customers.c.email == email)
-    rows, token = page.cut(await tx.rows(page.of(statement, tables.customers.c.id)), "id")
+    rows, token = await _LIST.read(tx, statement, page)
     return [Customer.of_row(row) for row in rows], token
 
 

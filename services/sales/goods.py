@@ -11,6 +11,8 @@ from common.money import Money, format_quantity
 from erp.accounting.v1 import accounting_service_pb2 as accounting
 from erp.inventory.v1 import inventory_pb2 as inventory_pb
 from erp.inventory.v1 import inventory_service_pb2 as inventory
+from erp.sales.v1 import sales_pb2 as pb
+from erp.sales.v1.events_pb2 import OrderConfirmed
 
 # Long enough for the confirmation to be heard of, short enough to be no loss if it never is.
 HOLD_SECONDS = 300
@@ -109,6 +111,8 @@ class OtherServices:
     hold_goods: Callable[[Hold], Awaitable[UUID]]
     # Lets go of a reservation, if it still can be.
     release_goods: Callable[[UUID], Awaitable[object]]
+    # What they would do about an order if it were confirmed.
+    plan_order: Callable[[OrderConfirmed], Awaitable[pb.OrderPlan]]
 
 
 def add_up(units: Iterable[tuple[UUID, Decimal]]) -> dict[UUID, Decimal]:

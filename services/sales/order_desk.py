@@ -8,12 +8,13 @@ from uuid import UUID
 
 import structlog
 
-from common import idempotency
+from common import idempotency, rehearsal
 from common.database import Database, Transaction
 from common.errors import DomainError, OutcomeUnknown
 from common.group_commit import GroupCommit
 from common.idempotency import AnsweredBefore, IdempotencyKeyReused
 from erp.sales.v1 import sales_pb2 as pb
+from erp.sales.v1.events_pb2 import OrderConfirmed
 from sales.batches import BatchCreateOrders, BatchOutcome, at_order
 from sales.cancelling import CancelOrder, cancel_orders
 from sales.confirming import ConfirmOrder, confirm_orders
@@ -58,6 +59,9 @@ class OrderDesk:
         Raises:
             DomainError: the order is wrong, or refuses to wait for goods that are missing.
         """
+        return await self._planned(await self._create(command))
+
+    async def _create(self, command: CreateOrder) -> Order:
         outcome = await self._creating.run(command)
         if isinstance(outcome, Order):
             return outcome
@@ -77,6 +81,9 @@ class OrderDesk:
         Raises:
             DomainError: it cannot be confirmed, or refuses to wait for goods that are missing.
         """
+        return await self._planned(await self._confirm(command))
+
+    async def _confirm(self, command: ConfirmOrder) -> Order:
         outcome = await self._confirming.run(command)
         if isinstance(outcome, Order):
             return outcome
@@ -112,6 +119,14 @@ class OrderDesk:
         rows = enumerate(batch.rows)
         return BatchOutcome(await asyncio.gather(*(self._create_row(*row) for row in rows)))
 
+    async def _planned(self, order: Order) -> Order:
+        """The order; if its confirmation was only rehearsed, with what others would do about it."""
+        if (rehearsed := rehearsal.current()) is not None:
+            for event in rehearsed.told(OrderConfirmed):
+                if event.order_id == str(order.id):
+                    order.plan = await self._services.plan_order(event)
+        return order
+
     async def _prepare(self, commands: Sequence[CreateOrder]) -> list[CreateOrder | DomainError]:
         return await prepare(self._services, commands)
 
@@ -122,7 +137,7 @@ class OrderDesk:
             return row
         try:
             with idempotency.carrying_out_part(place, pb.Order):
-                return await self.create(row)
+                return await self._create(row)
         except AnsweredBefore as before:
             return cast("pb.Order", before.answer)
         except IdempotencyKeyReused:

@@ -14,6 +14,7 @@ from common import ids
 from common.bulk import insert_rows, update_rows
 from common.database import Transaction
 from common.errors import ConcurrentModification, DomainError, NotFound
+from common.listing import Listing
 from common.money import Money, format_quantity
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
@@ -95,6 +96,8 @@ class Order:
     paid: bool
     lines: list[OrderLine] = field(default_factory=list)
     shipments: list[Shipment] = field(default_factory=list)
+    # What other services would do, when its confirmation is only rehearsed.
+    plan: pb.OrderPlan | None = None
 
     @property
     def settled(self) -> bool:
@@ -165,6 +168,7 @@ class Order:
             create_time=timestamp(self.created_at),
             update_time=timestamp(self.updated_at),
             confirm_time=timestamp(self.confirmed_at),
+            plan=self.plan,
             expire_time=timestamp(self.expires_at),
         )
 
@@ -194,6 +198,7 @@ class OrderFilter:
         return statement
 
 
+_LIST = Listing(rpc.ListOrdersRequest, tables.orders.c, "id")
 _COLUMNS = [column for column in tables.orders.c if column.name != "tenant_id"]
 _LINE_COLUMNS = [column for column in tables.order_lines.c if column.name != "tenant_id"]
 _IDS = bindparam("ids", type_=ARRAY(tables.orders.c.id.type))
@@ -227,8 +232,7 @@ async def get_orders(tx: Transaction, order_ids: Sequence[UUID]) -> list[Order |
 
 async def list_orders(tx: Transaction, page: Page, wanted: OrderFilter) -> tuple[list[Order], str]:
     """A page of orders with their lines and shipments, oldest first, and the next page's token."""
-    statement = page.of(wanted.of(select(*_COLUMNS)), tables.orders.c.id)
-    rows, token = page.cut(await tx.rows(statement), "id")
+    rows, token = await _LIST.read(tx, wanted.of(select(*_COLUMNS)), page)
     found = [_order(row) for row in rows]
     await read_parts(tx, found)
     return found, token
@@ -287,7 +291,8 @@ async def write_lines(tx: Transaction, changed: Iterable[OrderLine]) -> None:
 
 
 def _order(row: Row[Any]) -> Order:
-    return Order(**row._asdict())
+    # A list's rows hold more than the order itself.
+    return Order(**{column.name: row[place] for place, column in enumerate(_COLUMNS)})
 
 
 def _columns(order: Order) -> dict[str, Any]:

@@ -17,7 +17,17 @@ EVERYTHING = {
     "workers": {"all": {"enabled": True}},
     "image": {"pullSecrets": ["registry"], "registry": "registry.example.com"},
     "server": {"egress": [{"ports": [{"port": 443}]}], "nodeSelector": {"pool": "erp"}},
-    "services": {"sales": {"workers": {"high": {"egress": [{"ports": [{"port": 587}]}]}}}},
+    "services": {
+        "sales": {
+            "settings": {
+                "MAIL_HOST": "mail.example.com",
+                "MAIL_USERNAME": "erp",
+                "MAIL_FROM_ADDRESS": "erp@example.com",
+            },
+            "secretSettings": {"MAIL_PASSWORD": {"secret": "mail", "key": "password"}},
+            "workers": {"high": {"egress": [{"ports": [{"port": 587}]}]}},
+        }
+    },
     "postgresql": {
         "mode": "external",
         "external": {

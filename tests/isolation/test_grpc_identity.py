@@ -10,7 +10,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from erp.accounting.v1 import accounting_service_pb2
 from erp.audit.v1 import audit_pb2
 from erp.events.v1 import events_pb2
-from erp.gateway.v1 import gateway_service_pb2, session_service_pb2, user_service_pb2
+from erp.gateway.v1 import (
+    gateway_service_pb2,
+    session_service_pb2,
+    tenant_service_pb2,
+    user_service_pb2,
+)
 from erp.inventory.v1 import inventory_service_pb2
 from erp.sales.v1 import sales_service_pb2
 from ops.background import BackgroundStack
@@ -25,6 +30,7 @@ OF_PEOPLE = {
     "gateway": (
         session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
         user_service_pb2.DESCRIPTOR.services_by_name["UserService"],
+        tenant_service_pb2.DESCRIPTOR.services_by_name["TenantService"],
     )
 }
 SHARED = {

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import event_log, outbox, partitions
+from common import audit_seals, event_log, outbox, partitions
+from common.audit_tables import audit_tables, audited
 from common.database import Database
 from common.jobs.enqueueing import store_jobs
 from common.jobs.tables import SYSTEM_REASON as JOBS
@@ -21,6 +22,7 @@ _NOTES = """
         tenant_id uuid NOT NULL DEFAULT current_setting('erp.tenant_id')::uuid,
         id uuid NOT NULL,
         body text NOT NULL,
+        secret text,
         version bigint NOT NULL DEFAULT 1,
         updated_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, id),
@@ -46,9 +48,11 @@ def scratch(servers: TestServers) -> ServiceDatabase:
             + partitioned_events("scratch")
             + partitions.ANSWERS.roll()
             + partitions.EVENTS.roll()
+            + audit_tables("scratch")
             + job_tables("scratch")
             + _NOTES
             + protect("scratch", "notes")
+            + audited("notes", "note", hidden=("secret",))
         )
         connection.execute(tables.encode())
     return ServiceDatabase(
@@ -65,7 +69,14 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
     database = Database(
         scratch.app,
         scratch.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON, partitions.SYSTEM_REASON, JOBS}),
+        system_reasons=frozenset(
+            {
+                event_log.SYSTEM_REASON,
+                partitions.SYSTEM_REASON,
+                audit_seals.SYSTEM_REASON,
+                JOBS,
+            }
+        ),
         write_events=outbox.write_events("notes"),
         write_jobs=store_jobs({}),
     )

@@ -1,127 +1,98 @@
 """`kv-erp demo`: one order from the customer to the ledger, against the running stack."""
 
+import asyncio
 import secrets
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Self
 
-import httpx
 from rich.table import Table
 
+from client import Client, Options, Problem, Unreachable
+from erp.client import types
 from ops.commands.console import failures_as_sentences, out, running_state
 from ops.errors import StackFailure
 
-TIMEOUT_SECONDS = 30.0
 LIST_PRICE = "120.00"
 UNIT_COST = "70.00"
+SETTLED = Options(wait_seconds=10)
 
 
 def demo() -> None:
     """Sell three oak tables and follow them into stock, invoice and ledger."""
     with failures_as_sentences():
         state = running_state()
-        token = state["tenants"]["acme"]["token"]
-        with Gateway(state["gateway"], token) as gateway:
-            play(gateway)
+        asyncio.run(_play(state["gateway"], state["tenants"]["acme"]["token"]))
 
 
-class Gateway:
-    """The REST API as one tenant; an answer other than 2xx is a StackFailure that shows it."""
-
-    def __init__(self, url: str, token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        self._client = httpx.Client(
-            base_url=f"{url}/api/v1", headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """GET `path` under /api/v1."""
-        return self._answer("GET", path, params=query)
-
-    def post(self, path: str, body: dict[str, Any], *, wait_seconds: int = 0) -> dict[str, Any]:
-        """POST `body`; with `wait_seconds`, the answer comes when its follow-up events are done."""
-        headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
-        return self._answer("POST", path, json=body, headers=headers)
-
-    def _answer(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        try:
-            answer = self._client.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise StackFailure(f"The gateway cannot be reached: {error}.") from error
-        if not answer.is_success:
-            raise StackFailure(
-                f"{method} /api/v1{path} answered {answer.status_code}: {answer.text}"
-            )
-        return dict(answer.json())
+async def _play(url: str, token: str) -> None:
+    try:
+        async with Client(url, token) as erp:
+            await play(erp)
+    except (Problem, Unreachable) as error:
+        raise StackFailure(f"The gateway did not do it: {error}") from error
 
 
-def play(gateway: Gateway) -> None:
+async def play(erp: Client) -> None:
     """The main job of the API, step by step."""
     # Skus, codes and addresses are unique in a tenant, and the demo may be played twice.
     run = secrets.token_hex(2).upper()
-    customer, product, warehouse = make_master_records(gateway, run)
-    receive_stock(gateway, product, warehouse)
-    stock = {"product_id": product["id"], "warehouse_id": warehouse["id"]}
-    show_stock(gateway, "Stock before the order", stock)
-    order = order_and_confirm(gateway, customer, product, warehouse)
-    show_reservation(gateway, order)
-    invoice = show_invoice(gateway, order)
-    show_entry(gateway, invoice["journal_entry_id"])
-    show_stock(gateway, "Stock with the order reserved", stock)
-    shipped = gateway.post(f"/orders/{order['id']}:ship", {}, wait_seconds=10)
+    customer, product, warehouse = await make_master_records(erp, run)
+    await receive_stock(erp, product, warehouse)
+    await show_stock(erp, "Stock before the order", product, warehouse)
+    order = await order_and_confirm(erp, customer, product, warehouse)
+    await show_reservation(erp, order)
+    invoice = await show_invoice(erp, order)
+    await show_entry(erp, invoice)
+    await show_stock(erp, "Stock with the order reserved", product, warehouse)
+    shipped = await erp.ship_order(order["id"], SETTLED)
     say("Shipped", f"{order['number']} is {shipped['shipment_state']}")
-    show_stock(gateway, "Stock after shipping", stock)
-    pay(gateway, customer, invoice)
-    show_trial_balance(gateway)
+    await show_stock(erp, "Stock after shipping", product, warehouse)
+    await pay(erp, customer, invoice)
+    await show_trial_balance(erp)
 
 
-def make_master_records(gateway: Gateway, run: str) -> tuple[dict[str, Any], ...]:
+async def make_master_records(
+    erp: Client, run: str
+) -> tuple[types.Customer, types.Product, types.Warehouse]:
     """A customer, a product and a warehouse."""
-    customer = gateway.post(
-        "/customers",
-        {
-            "name": "Blue Door Ltd",
-            "email": f"buy-{run.lower()}@bluedoor.example",
-            "currency_code": "EUR",
-        },
+    customer = await erp.create_customer(
+        name="Blue Door Ltd", email=f"buy-{run.lower()}@bluedoor.example", currency_code="EUR"
     )
     say("Customer", f"{customer['number']}  {customer['name']}")
-    product = gateway.post(
-        "/products",
-        {"sku": f"OAK-TABLE-{run}", "name": "Oak table", "list_price": euros(LIST_PRICE)},
+    product = await erp.create_product(
+        sku=f"OAK-TABLE-{run}", name="Oak table", list_price=euros(LIST_PRICE)
     )
-    say("Product", f"{product['sku']}  {product['name']} at {money(product['list_price'])}")
-    warehouse = gateway.post("/warehouses", {"code": f"MAIN-{run}", "name": "Main warehouse"})
+    say("Product", f"{product['sku']}  {product['name']} at {money(product.get('list_price'))}")
+    warehouse = await erp.create_warehouse(code=f"MAIN-{run}", name="Main warehouse")
     say("Warehouse", f"{warehouse['code']}  {warehouse['name']}")
     return customer, product, warehouse
 
 
-def receive_stock(gateway: Gateway, product: dict[str, Any], warehouse: dict[str, Any]) -> None:
+async def receive_stock(erp: Client, product: types.Product, warehouse: types.Warehouse) -> None:
     """A hundred tables arrive."""
-    line = {"product_id": product["id"], "quantity": "100", "unit_cost": euros(UNIT_COST)}
-    receipt = gateway.post("/stock/receipts", {"warehouse_id": warehouse["id"], "lines": [line]})
+    line: types.ReceiptLine = {
+        "product_id": product["id"],
+        "quantity": "100",
+        "unit_cost": euros(UNIT_COST),
+    }
+    receipt = await erp.receive_stock(warehouse_id=warehouse["id"], lines=[line])
     say("Received", f"{receipt['number']}  100 of {product['sku']} for {UNIT_COST} EUR each")
 
 
-def order_and_confirm(
-    gateway: Gateway, customer: dict[str, Any], product: dict[str, Any], warehouse: dict[str, Any]
-) -> dict[str, Any]:
+async def order_and_confirm(
+    erp: Client, customer: types.Customer, product: types.Product, warehouse: types.Warehouse
+) -> types.Order:
     """Order three tables; confirming waits until stock and accounting have followed."""
-    lines = [{"product_id": product["id"], "quantity": "3"}]
-    draft = gateway.post(
-        "/orders", {"customer_id": customer["id"], "warehouse_id": warehouse["id"], "lines": lines}
+    draft = await erp.create_order(
+        customer_id=customer["id"],
+        warehouse_id=warehouse["id"],
+        lines=[{"product_id": product["id"], "quantity": "3"}],
     )
-    totals = f"{money(draft['net'])} + {money(draft['tax'])} tax = {money(draft['gross'])}"
+    totals = (
+        f"{money(draft.get('net'))} + {money(draft.get('tax'))} tax = {money(draft.get('gross'))}"
+    )
     say("Order drafted", f"3 of {product['sku']}: {totals}")
-    order = gateway.post(
-        f"/orders/{draft['id']}:confirm", {"version": draft["version"]}, wait_seconds=10
-    )
+    order = await erp.confirm_order(draft["id"], SETTLED, version=draft["version"])
     say(
         "Order confirmed",
         f"{order['number']}  {order['state']}, stock {order['reservation_state']},"
@@ -130,26 +101,27 @@ def order_and_confirm(
     return order
 
 
-def show_reservation(gateway: Gateway, order: dict[str, Any]) -> None:
+async def show_reservation(erp: Client, order: types.Order) -> None:
     """What inventory holds for the order."""
-    for reservation in gateway.get("/reservations", order_id=order["id"])["reservations"]:
+    for reservation in (await erp.list_reservations(order_id=order["id"]))["reservations"]:
         quantities = ", ".join(line["quantity"] for line in reservation["lines"])
         say("Reservation", f"{reservation['state']}: {quantities} pieces")
 
 
-def show_invoice(gateway: Gateway, order: dict[str, Any]) -> dict[str, Any]:
+async def show_invoice(erp: Client, order: types.Order) -> types.Invoice:
     """What accounting raised for the order."""
-    invoices = gateway.get("/invoices", order_id=order["id"])["invoices"]
+    invoices = (await erp.list_invoices(order_id=order["id"]))["invoices"]
     if not invoices:
         raise StackFailure(f"{order['number']} has no invoice; does the accounting worker run?")
-    invoice = dict(invoices[0])
-    say("Invoice", f"{invoice['number']}  {invoice['state']}, due {money(invoice['amount_due'])}")
+    invoice = invoices[0]
+    due = money(invoice.get("amount_due"))
+    say("Invoice", f"{invoice['number']}  {invoice['state']}, due {due}")
     return invoice
 
 
-def show_entry(gateway: Gateway, entry_id: str) -> None:
+async def show_entry(erp: Client, invoice: types.Invoice) -> None:
     """The journal entry of an invoice."""
-    entry = gateway.get(f"/journal-entries/{entry_id}")
+    entry = await erp.get_journal_entry(invoice["journal_entry_id"])
     rows = (
         (line["account_code"], side(line.get("debit")), side(line.get("credit")))
         for line in entry["lines"]
@@ -157,9 +129,12 @@ def show_entry(gateway: Gateway, entry_id: str) -> None:
     out.print(ledger(f"Journal entry {entry['number']}", ("Account",), rows))
 
 
-def show_stock(gateway: Gateway, title: str, stock: dict[str, str]) -> None:
+async def show_stock(
+    erp: Client, title: str, product: types.Product, warehouse: types.Warehouse
+) -> None:
     """The stock level of the demo's product."""
-    for level in gateway.get("/stock/levels", **stock)["stock_levels"]:
+    levels = await erp.list_stock_levels(product_id=product["id"], warehouse_id=warehouse["id"])
+    for level in levels["stock_levels"]:
         say(
             title,
             f"{level['on_hand']} on hand, {level['reserved']} reserved,"
@@ -167,32 +142,33 @@ def show_stock(gateway: Gateway, title: str, stock: dict[str, str]) -> None:
         )
 
 
-def pay(gateway: Gateway, customer: dict[str, Any], invoice: dict[str, Any]) -> None:
+async def pay(erp: Client, customer: types.Customer, invoice: types.Invoice) -> None:
     """The customer pays the invoice in full."""
     due = invoice["amount_due"]
-    payment = {
-        "customer_id": customer["id"],
-        "amount": due,
-        "method": "bank_transfer",
-        "allocations": [{"invoice_id": invoice["id"], "amount": due}],
-    }
-    gateway.post("/payments", payment, wait_seconds=10)
-    left = gateway.get(f"/invoices/{invoice['id']}")["amount_due"]
+    await erp.create_payment(
+        SETTLED,
+        customer_id=customer["id"],
+        amount=due,
+        method="bank_transfer",
+        allocations=[{"invoice_id": invoice["id"], "amount": due}],
+    )
+    left = (await erp.get_invoice(invoice["id"]))["amount_due"]
     say("Paid", f"{money(due)} by bank transfer; {money(left)} of {invoice['number']} left")
 
 
-def show_trial_balance(gateway: Gateway) -> None:
+async def show_trial_balance(erp: Client) -> None:
     """Every account's balance; both columns must add up to the same."""
-    balance = gateway.get("/reports/trial-balance")
+    balance = await erp.get_trial_balance()
     rows = (
-        (row["account_code"], row["account_name"], side(row["debit"]), side(row["credit"]))
+        (row["account_code"], row["account_name"], side(row.get("debit")), side(row.get("credit")))
         for row in balance["rows"]
     )
     table = ledger("Trial balance", ("Account", "Name"), rows)
     table.add_section()
-    table.add_row("", "Total", money(balance["total_debit"]), money(balance["total_credit"]))
+    debit, credit = balance.get("total_debit"), balance.get("total_credit")
+    table.add_row("", "Total", money(debit), money(credit))
     out.print(table)
-    if balance["total_debit"] != balance["total_credit"]:
+    if debit != credit:
         raise StackFailure("The trial balance does not balance.")
 
 
@@ -213,16 +189,16 @@ def say(step: str, outcome: str) -> None:
     out.print(f"[bold]{step:<30}[/] {outcome}", highlight=False, soft_wrap=True)
 
 
-def euros(amount: str) -> dict[str, str]:
+def euros(amount: str) -> types.Money:
     """Money as the API wants it."""
     return {"currency_code": "EUR", "amount": amount}
 
 
-def money(value: dict[str, str] | None) -> str:
+def money(value: types.Money | None) -> str:
     """Money as a person reads it, nothing where there is none."""
     return f"{value['amount']} {value['currency_code']}" if value else ""
 
 
-def side(value: dict[str, str] | None) -> str:
+def side(value: types.Money | None) -> str:
     """Money in a debit or credit column, where zero is left blank."""
     return money(value) if value and Decimal(value["amount"]) else ""

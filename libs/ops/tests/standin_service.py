@@ -17,7 +17,7 @@ TENANTS = {name: str(UUID(int=number)) for number, name in enumerate(("acme", "g
 
 
 async def main() -> None:
-    """`python -m <service> server|worker|migrate|seed`."""
+    """`python -m <service> server|worker|migrate|seed|operator`."""
     service, command = Path(__file__).parent.name, sys.argv[1]
     if os.environ.get("STANDIN_FAILS") == f"{service} {command}":
         sys.exit("stand-in: told to fail")
@@ -27,6 +27,8 @@ async def main() -> None:
                 {name: {"id": i, "token": f"token-of-{name}"} for name, i in TENANTS.items()}
             )
         )
+    elif command == "operator":
+        print(json.dumps({"token": "token-of-the-operator"}))
     elif command == "migrate":
         migrate()
     elif command == "server":

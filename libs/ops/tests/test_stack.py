@@ -134,7 +134,9 @@ def test_a_second_start_keeps_tenants_and_ports(run: Callable[..., Run]) -> None
 
     del before["processes"]
     assert before.items() <= second.state().items()
+    assert second.state()["operator"] == {"token": "token-of-the-operator"}
     assert first.journal.read_text().count("gateway seed ended") == 1
+    assert first.journal.read_text().count("gateway operator ended") == 1
 
 
 def test_the_gateway_stops_first_then_workers_then_servers(run: Callable[..., Run]) -> None:

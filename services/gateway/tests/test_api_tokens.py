@@ -191,7 +191,9 @@ async def test_tokens_are_listed_oldest_first_without_their_secrets(database, co
 
     with acting_as(who):
         async with database.tenant_transaction() as tx:
-            first, next_page = await list_tokens(tx, Page(2, None))
+            first, next_page = await list_tokens(
+                tx, Page.from_wire(ListApiTokensRequest(page_size=2))
+            )
             request = ListApiTokensRequest(page_size=2, page_token=next_page)
             rest, end = await list_tokens(tx, Page.from_wire(request))
 

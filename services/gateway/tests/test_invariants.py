@@ -60,8 +60,11 @@ async def check(tenant, log=None, own_head=1, **services):
     async def head() -> int:
         return own_head
 
+    async def untouched() -> list[pb.Violation]:
+        return []
+
     with as_user(tenant):
-        return await Invariants(defaults | services, log or SalesLog(), head).check()
+        return await Invariants(defaults | services, log or SalesLog(), head, untouched).check()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 100])

@@ -47,12 +47,13 @@ class Neighbours:
     lookups: list[str] = field(default_factory=list)
     held: list[Hold] = field(default_factory=list)
     released: list[UUID] = field(default_factory=list)
+    planned: list[events.OrderConfirmed] = field(default_factory=list)
     # Raised instead of holding goods of these orders' lines.
     missing: DomainError | None = None
     missing_products: set[UUID] = field(default_factory=set)
 
     def services(self) -> OtherServices:
-        return OtherServices(self.resolve, self.get_billing, self.hold, self.release)
+        return OtherServices(self.resolve, self.get_billing, self.hold, self.release, self.plan)
 
     async def resolve(self, products: Collection[UUID], warehouses: Collection[UUID]) -> Goods:
         self.lookups.append("goods")
@@ -68,6 +69,10 @@ class Neighbours:
             raise self.missing
         self.held.append(hold)
         return ids.new()
+
+    async def plan(self, order: events.OrderConfirmed) -> pb.OrderPlan:
+        self.planned.append(order)
+        return pb.OrderPlan()
 
     async def release(self, reservation_id: UUID) -> None:
         self.released.append(reservation_id)

@@ -24,6 +24,11 @@
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- $secret := (index $values.services .service).secretSettings | default dict }}
+{{- range $name, $source := merge (deepCopy $secret) $values.secretSettings }}
+- name: {{ $name }}
+  valueFrom: {secretKeyRef: {name: {{ $source.secret }}, key: {{ $source.key }}}}
+{{- end }}
 {{- end }}
 {{- end }}
 
