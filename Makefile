@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos lint format protos docs migrate bench audit clean
+.PHONY: help run demo test test-chaos load lint format protos docs migrate bench audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ migrate: protos  ## Bring the databases of the running stack to the newest schem
 
 audit: protos  ## Check every promise on the data of the running stack
 	@$(BIN)/kv-erp audit
+
+load: protos  ## Seed the running stack and let users work on it for a minute
+	@$(BIN)/kv-erp seed
+	@LOAD_DATA=.dev/load.json $(BIN)/locust -f tests/load/locustfile.py --headless --users 50 --spawn-rate 5 --run-time 60s --exit-code-on-error 1
 
 bench: protos  ## Measure, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks

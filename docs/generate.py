@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from common.settings import Address, Settings, Variable, variables
+from ops.command_reference import command_line_page
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -55,7 +56,10 @@ def _shown(default: object) -> str:
     return f"`{default}`" if isinstance(default, str) else str(default)
 
 
-PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "command-line.md": command_line_page,
+}
 
 
 def main() -> None:

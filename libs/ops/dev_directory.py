@@ -46,6 +46,11 @@ class DevDirectory:
         return self.path / "cluster.json"
 
     @property
+    def load(self) -> Path:
+        """The tenants that `kv-erp seed` has filled: their tokens, and what is in them."""
+        return self.path / "load.json"
+
+    @property
     def valkey(self) -> Path:
         """The append-only file of the embedded Valkey."""
         return self.path / "valkey"

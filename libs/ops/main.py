@@ -7,6 +7,7 @@ from ops.commands.audit import audit
 from ops.commands.demo import demo
 from ops.commands.migrate import migrate
 from ops.commands.queues import queues
+from ops.commands.seed import seed
 from ops.commands.up import up
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app.command()(demo)
 app.command()(audit)
 app.command()(migrate)
 app.command()(queues)
+app.command()(seed)
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.add_typer(secrets.app, name="secrets")

@@ -148,7 +148,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _await_predecessor(self) -> None:
         """Wait for a server that still ends because its supervisor was killed."""
         deadline = time.monotonic() + START_SECONDS
-        while _is_served(self.directory):
+        while is_served(self.directory):
             if time.monotonic() > deadline:
                 raise StackFailure(f"Another PostgreSQL is running in {self.directory}.")
             time.sleep(POLL_SECONDS)
@@ -215,7 +215,7 @@ def _run_initdb(directory: Path, password_file: Path, account: Account | None) -
         raise StackFailure("PostgreSQL's initdb failed.", result.stdout + result.stderr)
 
 
-def _is_served(directory: Path) -> bool:
+def is_served(directory: Path) -> bool:
     """Whether the server that postmaster.pid names is alive, not just some process of its pid."""
     try:
         pid = int((directory / "postmaster.pid").read_text().split()[0])

@@ -10,12 +10,14 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ops.errors import StackFailure
-from ops.postgres import account_for, configured, give
+from ops.postgres import account_for, configured, give, is_served
 from ops.programs import run_program
 
 CATCH_UP_SECONDS = 30
 PROMOTE_SECONDS = 60
 _POLL_SECONDS = 0.1
+# Where it writes now; the control file learns that with the first checkpoint after a promotion.
+_TIMELINE = "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
 
 
 def promote(standby_url: str, old_url: str | None, *, fence: bool) -> int:
@@ -34,7 +36,7 @@ def promote(standby_url: str, old_url: str | None, *, fence: bool) -> int:
             _await_replay(standby, position)
         if not _value(standby, f"SELECT pg_promote(true, {PROMOTE_SECONDS})"):
             raise StackFailure(f"The standby was not promoted within {PROMOTE_SECONDS} s.")
-        return int(_value(standby, "SELECT timeline_id FROM pg_control_checkpoint()"))
+        return int(_value(standby, _TIMELINE))
 
 
 def rejoin(directory: Path, leader_url: str, name: str) -> bool:
@@ -44,13 +46,13 @@ def rejoin(directory: Path, leader_url: str, name: str) -> bool:
     nothing (and returns False) when the leader does not answer as a primary of a later timeline.
     """
     own = _control(directory)
-    if own["Database cluster state"].startswith("in production") and _is_served(directory):
+    if is_served(directory):
         raise StackFailure(f"The server of {directory} is running; stop it first.")
     try:
         with _connected(leader_url, "The leader") as leader:
             if _value(leader, "SELECT pg_is_in_recovery()"):
                 return False
-            timeline = _value(leader, "SELECT timeline_id FROM pg_control_checkpoint()")
+            timeline = int(_value(leader, _TIMELINE))
             identity = _value(leader, "SELECT system_identifier FROM pg_control_system()")
     except StackFailure:
         return False
@@ -136,10 +138,6 @@ def _control(directory: Path) -> dict[str, str]:
     lines = run_program("pg_controldata", str(directory)).splitlines()
     pairs = (line.partition(":") for line in lines)
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _is_served(directory: Path) -> bool:
-    return (directory / "postmaster.pid").exists()
 
 
 def _without_password(url: str) -> str:

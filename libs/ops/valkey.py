@@ -48,6 +48,7 @@ class EmbeddedValkey(EmbeddedServer):
             "--dir": str(self.directory),
             "--databases": "16",
             "--appendonly": "yes",
+            "--appendfsync": "everysec",
             "--save": "3600 1",
             # Nothing may be evicted silently: queues and locks live here too.
             "--maxmemory-policy": "noeviction",

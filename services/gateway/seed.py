@@ -1,7 +1,11 @@
-"""The three demo tenants of the local stack: `python -m gateway seed`."""
+"""Tenants of the local stack: `python -m gateway seed` makes three for demonstration.
+
+`python -m gateway seed 20` makes twenty for load tests.
+"""
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 import orjson
 import structlog
@@ -16,7 +20,7 @@ from gateway.passwords import Passwords, random_password
 from gateway.tenants import NewTenant, create_tenant, find_tenant
 from gateway.users import put_admin
 
-TENANTS = (
+TENANTS: tuple[NewTenant, ...] = (
     NewTenant("acme", "Acme", "EUR", "unmetered"),
     NewTenant("globex", "Globex", "EUR", "unmetered"),
     NewTenant("initech", "Initech", "EUR", "default"),
@@ -24,18 +28,24 @@ TENANTS = (
 TOKEN_NAME = "local stack"  # noqa: S105 (a name, not a secret)
 
 
-def seed(settings: Settings) -> None:
-    """Make the demo tenants, or new credentials for them, and print these as JSON."""
+def tenants_for_load(count: int) -> tuple[NewTenant, ...]:
+    """So many companies that nobody limits."""
+    names = (f"load-{number + 1:03}" for number in range(count))
+    return tuple(NewTenant(name, name.title(), "EUR", "unmetered") for name in names)
+
+
+def seed(settings: Settings, tenants: Sequence[NewTenant] = TENANTS) -> None:
+    """Make the tenants, or new credentials for them, and print these as JSON."""
     # Whoever reads the credentials from standard output must find nothing else there.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    seeded = asyncio.run(_seed_all(settings))
+    seeded = asyncio.run(_seed_all(settings, tenants))
     sys.stdout.write(orjson.dumps(seeded, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-async def _seed_all(settings: Settings) -> dict[str, dict[str, str]]:
+async def _seed_all(settings: Settings, tenants: Sequence[NewTenant]) -> dict[str, dict[str, str]]:
     database = open_database(settings)
     try:
-        return {tenant.slug: await seed_tenant(database, tenant) for tenant in TENANTS}
+        return {tenant.slug: await seed_tenant(database, tenant) for tenant in tenants}
     finally:
         await database.close()
 
