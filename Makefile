@@ -36,6 +36,8 @@ protos: libs/erp/ready  ## Generate libs/erp and libs/buf from protos/
 
 docs: protos  ## Write docs/reference/ anew, from the code
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m ops.metrics_reference
+	@$(BIN)/python -m ops.dashboards
 
 migrate: protos  ## Bring the databases of the running stack to the newest schema
 	@$(BIN)/kv-erp migrate

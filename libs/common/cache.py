@@ -37,11 +37,11 @@ _COUNT_SECONDS = 1.0
 # Beyond this, all that a tenant has is flushed instead of its single tags.
 _MOST_LATE = 10_000
 
-_LOOKUPS = Counter("cache_lookups_total", "Values asked for.", ["outcome"])
+_LOOKUPS = Counter("kv_erp_cache_lookups_total", "Values asked for.", ["outcome"])
 _HITS, _NEAR_HITS, _MISSES, _BYPASSED = (
     _LOOKUPS.labels(outcome) for outcome in ("hit", "near_hit", "miss", "bypassed")
 )
-_FLUSHES = Counter("cache_flushes_total", "Flushes of tags.", ["outcome"])
+_FLUSHES = Counter("kv_erp_cache_flushes_total", "Flushes of tags.", ["outcome"])
 _SENT, _LATE = (_FLUSHES.labels(outcome) for outcome in ("sent", "late"))
 
 Make = Callable[[], Awaitable[bytes | None]]

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from prometheus_client import Counter
 
 from common import caller, consistency, deadline, origin, rehearsal, tracing, trailers
 from common.certificates import CertificateFiles
@@ -24,6 +25,8 @@ KEEPALIVE_SECONDS = 30
 # What a hop takes off the deadline, so that the callee gives up before its caller does.
 _HOP_SECONDS = 0.02
 _DEFAULT_SECONDS = 10.0
+
+_CALLS = Counter("kv_erp_channel_calls_total", "Calls to other services.", ["target", "code"])
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -105,6 +108,7 @@ class Rpc:
         self._made_for = lines.current()
         self._callables = [make(line) for line in self._made_for]
         self._turn = 0
+        self._succeeded = _CALLS.labels(service, "OK")
 
     async def __call__(
         self,
@@ -126,6 +130,7 @@ class Rpc:
         call = self._start(request, metadata, timeout)
         try:
             answer = await call
+            self._succeeded.inc()
             await _note_written(call)
         except grpc.aio.AioRpcError as error:
             raise self._explain(error) from None
@@ -141,7 +146,9 @@ class Rpc:
         """The answer and the metadata that came after it; otherwise as calling it."""
         call = self._start(request, metadata, timeout)
         try:
-            return await call, dict(await call.trailing_metadata())
+            answer = await call
+            self._succeeded.inc()
+            return answer, dict(await call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
             raise self._explain(error) from None
 
@@ -175,6 +182,7 @@ class Rpc:
 
     def _explain(self, error: grpc.aio.AioRpcError) -> DomainError:
         code, status = error.code(), status_of(error)
+        _CALLS.labels(self._service, code.name).inc()
         if status.details:
             return error_from(status)
         if code is StatusCode.DEADLINE_EXCEEDED:

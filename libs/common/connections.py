@@ -1,17 +1,20 @@
 """Connections to PostgreSQL: opening and ending a transaction on one, in one round trip each."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from prometheus_client import Counter, Histogram
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from common import pool_metrics
 from common.database_urls import driver_url
 from common.deadline import DeadlineExceeded
 from common.errors import DomainError, InvalidRequest, OutcomeUnknown, StatusCode, Unavailable
@@ -38,6 +41,20 @@ _RETRIED = frozenset(
 _TIMED_OUT = frozenset(
     {"57014", "25P03", "25P04"}
 )  # statement, idle-in-transaction, transaction timeout
+
+_WAITED = Histogram(
+    "kv_erp_database_wait_seconds",
+    "Time until a transaction had its connection, an open one or a new one.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+_ERRORS = Counter(
+    "kv_erp_database_errors_total",
+    "What the database refused: busy, timeout, away or outcome_unknown.",
+    ["kind"],
+)
+_BUSY, _TIMEOUT, _AWAY, _UNKNOWN = map(
+    _ERRORS.labels, ("busy", "timeout", "away", "outcome_unknown")
+)
 
 
 _READ_ONLY = "25006"
@@ -78,7 +95,12 @@ USUAL = Habits()
 
 
 def open_engine(
-    url: str | URL, pool_size: int, *, pool_seconds: float = 5, habits: Habits = USUAL
+    url: str | URL,
+    pool_size: int,
+    *,
+    pool_seconds: float = 5,
+    habits: Habits = USUAL,
+    name: str = "app",
 ) -> AsyncEngine:
     """A pool of connections in which BEGIN and COMMIT are ours.
 
@@ -87,6 +109,7 @@ def open_engine(
         pool_size: most connections.
         pool_seconds: how long to wait for a free one.
         habits: how they are kept.
+        name: of the pool, in metrics.
     """
     arguments: dict[str, Any] = {
         "connect_timeout": habits.connect_seconds,
@@ -99,12 +122,14 @@ def open_engine(
     if habits.kept:
         pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_seconds}
     # AUTOCOMMIT: so that BEGIN travels together with the tenant and the time limits.
-    return create_async_engine(
+    engine = create_async_engine(
         driver_url(url),
         isolation_level="AUTOCOMMIT",
         connect_args=arguments,
         **pool,
     )
+    pool_metrics.watch(engine.sync_engine, name)
+    return engine
 
 
 @asynccontextmanager
@@ -135,7 +160,9 @@ async def begin(engine: AsyncEngine, opening: str) -> AsyncConnection:
     # A pooled connection may have died with its server. Nothing has happened on it yet, so a fresh
     # one is as good.
     for retry in (True, False):
+        asked = time.perf_counter()
         connection = await engine.connect()
+        _WAITED.observe(time.perf_counter() - asked)
         try:
             await command(connection, opening)
         except psycopg.OperationalError:
@@ -175,6 +202,7 @@ async def _commit(connection: AsyncConnection, sql: str) -> Any:
     try:
         cursor, warned = await _warned(connection, sql)
     except psycopg.OperationalError as error:
+        _UNKNOWN.inc()
         raise OutcomeUnknown from error
     if warned:
         # Cancelled while it waited for a replica: committed here, and lost if this server is.
@@ -228,7 +256,18 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (PoolTimeoutError, DBAPIError, psycopg.Error) as error:
-        raise meaning_of(error) from error
+        meaning = meaning_of(error)
+        _count(meaning)
+        raise meaning from error
+
+
+def _count(meaning: Exception) -> None:
+    if isinstance(meaning, TooBusy):
+        _BUSY.inc()
+    elif isinstance(meaning, DeadlineExceeded):
+        _TIMEOUT.inc()
+    elif isinstance(meaning, Unavailable):
+        _AWAY.inc()
 
 
 def meaning_of(error: Exception) -> Exception:

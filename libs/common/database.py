@@ -49,6 +49,10 @@ __all__ = [
 # (event_log.Heads).
 LONGEST_TRANSACTION_SECONDS = 30.0
 _ATTEMPTS = 5
+_RETRIES = Counter(
+    "kv_erp_database_retries_total",
+    "Transactions that were run again because others got in their way.",
+)
 
 Result = TypeVar("Result")
 
@@ -115,7 +119,9 @@ class Database:
             most_lag_seconds=most_lag_seconds,
             habits=habits,
         )
-        self._system_engine = open_engine(system_url, 4, habits=habits) if system_url else None
+        self._system_engine = (
+            open_engine(system_url, 4, habits=habits, name="system") if system_url else None
+        )
         self._system_reasons = system_reasons
         self._write_events = write_events
         self._ring = ring
@@ -248,6 +254,7 @@ class Database:
             except TooBusy:
                 if attempt == _ATTEMPTS:
                     raise
+                _RETRIES.inc()
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (jitter, not a secret)
         raise AssertionError("unreachable")
 

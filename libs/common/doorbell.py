@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
+from prometheus_client import Counter, Gauge
 
 from common import caller
 from common.errors import DomainError
@@ -14,6 +15,15 @@ LARGEST_BATCH = 500
 # More than this waiting means that nobody answers; the oldest are dropped, since listeners find
 # them by polling.
 MOST_WAITING = 10_000
+
+_EVENTS = Counter(
+    "kv_erp_doorbell_events_total",
+    "Committed events that the gateway was told of (rung), or that listeners have to find by "
+    "polling, because it did not answer (failed) or too many waited (dropped).",
+    ["outcome"],
+)
+_RUNG, _FAILED, _DROPPED = map(_EVENTS.labels, ("rung", "failed", "dropped"))
+_WAITING = Gauge("kv_erp_doorbell_waiting_events", "Committed events not rung for yet.")
 
 log = structlog.get_logger()
 Publish = Callable[[list[Event]], Awaitable[object]]
@@ -35,7 +45,11 @@ class Doorbell:
 
     def ring(self, events: Iterable[Event]) -> None:
         """Queue events for publishing. Never blocks and never fails."""
-        self._waiting.extend(events)
+        before = len(self._waiting)
+        rung = list(events)
+        self._waiting.extend(rung)
+        _DROPPED.inc(before + len(rung) - len(self._waiting))
+        _WAITING.set(len(self._waiting))
         self._rung.set()
 
     async def run(self) -> None:
@@ -55,5 +69,9 @@ class Doorbell:
     async def _send(self, batch: list[Event]) -> None:
         try:
             await self._publish(batch)
+            _RUNG.inc(len(batch))
         except DomainError as error:
+            _FAILED.inc(len(batch))
             log.info("doorbell not rung", events=len(batch), error=str(error))
+        finally:
+            _WAITING.set(len(self._waiting))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from common import deadline
 from common.caller import Caller
@@ -27,9 +27,14 @@ _SEVERAL = 2
 _PRESENT_SECONDS = 10.0
 
 _REFUSED = Counter(
-    "tenant_calls_refused_total", "Calls over a tenant's share of a process.", ["service"]
+    "kv_erp_tenant_calls_refused_total", "Calls over a tenant's share of a process.", ["service"]
 )
-_WAITING = Gauge("database_waiting", "Transactions that wait for a connection.")
+_WAITING = Gauge("kv_erp_database_waiting", "Transactions that wait for their turn.")
+_WAITED = Histogram(
+    "kv_erp_database_turn_wait_seconds",
+    "How long transactions waited for their turn, those that had to wait.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 
 
 @dataclass(eq=False)
@@ -91,6 +96,7 @@ class Places:
         places: how many there are.
         most_beside_others: how many one tenant may hold while there are others, if that is less.
         waiting: counts who waits for one.
+        waited: told how long they did.
         full: what is raised to whom waited too long.
     """
 
@@ -99,12 +105,13 @@ class Places:
         places: int,
         most_beside_others: int | None = None,
         waiting: Gauge = _WAITING,
+        waited: Histogram = _WAITED,
         full: Callable[[], DomainError] = partial(Unavailable, "The database"),  # noqa: B008 (a constant)
     ) -> None:
         self._free = places
         self._most_alone = max(places - _KEPT_FREE, 1)
         self._most_beside_others = min(most_beside_others or places, self._most_alone)
-        self._waiters = waiting
+        self._waiters, self._waited = waiting, waited
         self._full = full
         self._held: Count[UUID] = Count()
         # When each tenant last asked, the latest last.
@@ -145,6 +152,7 @@ class Places:
         place = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant, deque()).append(place)
         self._waiters.inc()
+        asked = time.monotonic()
         try:
             async with asyncio.timeout(
                 min(deadline.remaining(_LONGEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
@@ -158,6 +166,7 @@ class Places:
             raise
         finally:
             self._waiters.dec()
+            self._waited.observe(time.monotonic() - asked)
 
     def _give(self, tenant: UUID) -> None:
         self._free -= 1

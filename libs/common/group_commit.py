@@ -1,12 +1,15 @@
 """Commands of one tenant that arrive together share a transaction."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 from uuid import UUID
+
+from prometheus_client import Histogram
 
 from common import caller, consistency, idempotency, origin, rehearsal
 from common.audit_authors import put_down
@@ -17,6 +20,19 @@ from common.deadline import DeadlineExceeded
 from common.errors import DomainError, OutcomeUnknown, Unavailable
 from common.idempotency import KeyedRequest, each_once
 from common.origin import Author
+
+_SIZE = Histogram(
+    "kv_erp_group_commands",
+    "Commands that shared a transaction.",
+    ["decide"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 200),
+)
+_WAITED = Histogram(
+    "kv_erp_group_wait_seconds",
+    "How long a group's first command waited for its transaction to begin.",
+    ["decide"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
 
 Command = TypeVar("Command")
 Outcome = TypeVar("Outcome")
@@ -30,6 +46,7 @@ Prepare = Callable[[Sequence[Command]], Awaitable[Sequence[Command | DomainError
 @dataclass
 class _Member(Generic[Command, Outcome]):
     command: Command
+    came: float
     outcome: asyncio.Future[Outcome]
     # Under which name its caller will repeat it.
     request: KeyedRequest | None
@@ -71,6 +88,8 @@ class GroupCommit(Generic[Command, Outcome]):
         self._decide = decide
         self._prepare = prepare
         self._largest = largest
+        name = f"{decide.__module__}.{getattr(decide, '__name__', 'decide')}"
+        self._size, self._waited = _SIZE.labels(name), _WAITED.labels(name)
         self._waiting: dict[UUID, deque[_Member[Command, Outcome]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -88,6 +107,7 @@ class GroupCommit(Generic[Command, Outcome]):
         request = None if self._read_only else idempotency.current()
         member: _Member[Command, Outcome] = _Member(
             command,
+            time.perf_counter(),
             asyncio.get_running_loop().create_future(),
             request,
             consistency.current_reading(),
@@ -127,9 +147,15 @@ class GroupCommit(Generic[Command, Outcome]):
         with caller.acting_as(group_caller):
             while waiting:
                 group = [waiting.popleft() for _ in range(min(self._largest, len(waiting)))]
+                self._observe(group)
                 await self._run_group(group)
         # No await since the queue was seen empty, so nobody can have joined it meanwhile.
         del self._waiting[tenant_id]
+
+    def _observe(self, group: list[_Member[Command, Outcome]]) -> None:
+        self._size.observe(len(group))
+        # The first came first: nobody else waited longer.
+        self._waited.observe(time.perf_counter() - group[0].came)
 
     async def _run_group(self, group: list[_Member[Command, Outcome]]) -> None:
         written = consistency.collect()

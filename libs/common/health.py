@@ -6,18 +6,30 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 from grpc_health.v1.health import aio as grpc_health  # type: ignore[attr-defined]
 from grpc_health.v1.health_pb2 import HealthCheckResponse
+from prometheus_client import Gauge
 
 from common.tasks import end
 
-__all__ = ["Check", "Health"]
+__all__ = ["Check", "Health", "dependency_up"]
 
 log = structlog.get_logger()
 
 # Returns when all is well, raises when not.
 Check = Callable[[], Awaitable[object]]
 
+_UP = Gauge(
+    "kv_erp_dependency_up",
+    "1 while what the process depends on answered when it was last asked.",
+    ["dependency"],
+)
+
 _INTERVAL_SECONDS = 1.0
 _LIVENESS = "liveness"
+
+
+def dependency_up(name: str, *, up: bool) -> None:
+    """Tell Prometheus whether something that the process depends on answers."""
+    _UP.labels(name).set(up)
 
 
 class Health:
@@ -84,6 +96,7 @@ class _Watched:
         return None
 
     def _report(self, problem: object) -> None:
+        dependency_up(self._name, up=problem is None)
         if bool(problem) != self._failing:
             self._failing = bool(problem)
             if problem:

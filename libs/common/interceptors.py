@@ -39,6 +39,8 @@ Behaviour = Callable[[Any, Any], Awaitable[Message]]
 # Open to anybody: they tell nothing about any tenant.
 _OPEN = ("/grpc.health.v1.", "/grpc.reflection.")
 _BEARER = "Bearer "
+# gRPC itself says so when it sends a call again.
+_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
 _CODES = {code.value[0]: code for code in StatusCode}
 
 
@@ -99,12 +101,17 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         _, late = await asyncio.wait(self._running, timeout=timeout_seconds)
         return not late
 
+    def _done(self, task: asyncio.Task[Message | Status]) -> None:
+        self._running.discard(task)
+        self._metrics.running.dec()
+
     def _guard(self, policy: RpcPolicy, behaviour: Behaviour) -> Behaviour:
         async def answer(request: Message, context: Any) -> Message:
             # A task of its own, shielded: a client that hangs up must not cancel a transaction.
             task = asyncio.create_task(self._serve(policy, behaviour, request, context))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._metrics.running.inc()
+            task.add_done_callback(self._done)
             outcome = await asyncio.shield(task)
             if isinstance(outcome, Status):
                 await _refuse(context, outcome)
@@ -119,6 +126,8 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         metadata = dict(context.invocation_metadata())
         request_id = metadata.get("x-request-id") or str(ids.new())
         tracing.follow(metadata.get("traceparent"))
+        if _PREVIOUS_ATTEMPTS in metadata:
+            self._metrics.retried(policy.path)
         outcome: Message | Status
         carried, written = trailers.collect(), consistency.collect()
         try:

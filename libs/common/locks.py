@@ -15,7 +15,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -35,9 +35,22 @@ ANSWER_SECONDS = 0.1
 _LOOK_AGAIN_SECONDS = 0.5
 _AWAY = (RedisError, OSError, TimeoutError)
 
-_LOCKS = Counter("locks_total", "Locks asked for: held, timeout or without_redis.", ["outcome"])
+_LOCKS = Counter(
+    "kv_erp_locks_total", "Locks asked for: held, timeout or without_redis.", ["outcome"]
+)
 _HELD, _TIMEOUT, _WITHOUT = map(_LOCKS.labels, ("held", "timeout", "without_redis"))
-_LOST = Counter("locks_lost_total", "Locks that ended before their work did.")
+_LOST = Counter("kv_erp_locks_lost_total", "Locks that ended before their work did.")
+
+_WAITED = Histogram(
+    "kv_erp_lock_wait_seconds",
+    "How long locks were waited for, whether in vain or not.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_HELD_FOR = Histogram(
+    "kv_erp_lock_hold_seconds",
+    "How long locks were held.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -101,10 +114,13 @@ class Locks:
             ttl_seconds=ttl_seconds,
             system_wide=system_wide,
         )
+        began = time.monotonic()
         try:
             with holding(lock):
                 yield lock
         finally:
+            if lock.held:
+                _HELD_FOR.observe(time.monotonic() - began)
             await self.release(lock)
 
     def stock_lock(self, product_id: UUID, warehouse_id: UUID) -> AbstractAsyncContextManager[Lock]:
@@ -137,6 +153,7 @@ class Locks:
     ) -> Lock:
         """As `hold`, for who cannot use a block; must be followed by `release`."""
         lock = self._lock(resources, ttl_seconds, system_wide)
+        asked = time.monotonic()
         try:
             await self._take(lock, wait_seconds)
         except _AWAY as error:
@@ -151,6 +168,8 @@ class Locks:
         except BaseException:
             self._leftovers.add(lock)
             raise
+        finally:
+            _WAITED.observe(time.monotonic() - asked)
         return lock
 
     async def release(self, lock: Lock) -> None:

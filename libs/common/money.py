@@ -1,5 +1,6 @@
 """Money in integer minor units, quantities in decimals; floats nowhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
@@ -43,6 +44,11 @@ def decimals_of(currency: str) -> int:
         KeyError: there is no such currency.
     """
     return 2 if currency in _TWO_DECIMALS else _DECIMALS[currency]
+
+
+def unusual_decimals() -> Mapping[str, int]:
+    """The currencies that have not two decimals, and how many they have."""
+    return _DECIMALS
 
 
 @dataclass(frozen=True)

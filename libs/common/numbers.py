@@ -5,12 +5,21 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 
 from common.database import Transaction
+from common.figures import Figure
 
 _TAKE = text("""
     INSERT INTO number_series AS series (series, year, last) VALUES (:series, :year, :count)
     ON CONFLICT (tenant_id, series, year) DO UPDATE SET last = series.last + :count
     RETURNING last
 """)
+
+DOCUMENTS = Figure(
+    "kv_erp_documents_total",
+    "Documents numbered since the beginning, by series: orders SO, invoices INV and so on.",
+    "SELECT series, sum(last) FROM number_series GROUP BY series",
+    ("series",),
+    only_grows=True,
+)
 
 
 async def take(tx: Transaction, series: str, count: int, year: int | None = None) -> list[str]:

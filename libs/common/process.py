@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import structlog
 import uvloop
 
-from common import logging, metrics
+from common import logging, loop_lag, metrics
 from common.rpc_policy import PolicyError
 from common.settings import Address, Settings, SettingsError
 
@@ -56,7 +56,7 @@ def run(
     logging.configure(settings, name)
     for sentence in settings.explanations():
         structlog.get_logger().info(sentence)
-    metrics.expose(settings.metrics_bind)
+    metrics.expose(settings.metrics_bind, name)
     # What is loaded by now stays, and requests leave little in cycles: the collector need not look
     # at everything every 700 objects.
     gc.freeze()
@@ -79,7 +79,11 @@ async def _until_stopped(
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.request)
-    await main(settings, stop)
+    watching = asyncio.create_task(loop_lag.watch())
+    try:
+        await main(settings, stop)
+    finally:
+        watching.cancel()
 
 
 def run_copies(command: list[str], settings: Settings) -> None:

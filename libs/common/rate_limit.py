@@ -32,8 +32,11 @@ _ANSWER = 5
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 _SHA = hashlib.sha1(_SCRIPT.encode()).hexdigest()  # noqa: S324 (Redis names scripts by it)
 
-_REFUSED = Counter("rate_limit_refused_total", "Requests over a limit.", ["bucket"])
-_LOCAL = Counter("rate_limit_local_total", "Limits decided without Redis, which was away or slow.")
+_REFUSED = Counter("kv_erp_rate_limit_refused_total", "Requests over a limit.", ["bucket"])
+_TAKEN = Counter("kv_erp_rate_limit_taken_total", "Requests within all their limits.")
+_LOCAL = Counter(
+    "kv_erp_rate_limit_local_total", "Limits decided without Redis, which was away or slow."
+)
 
 log = structlog.get_logger()
 
@@ -87,7 +90,7 @@ class RateLimiter:
         self._answer_seconds = answer_seconds
         self._replicas = replicas
         self._own = LocalWindows()
-        self._breaker = Breaker()
+        self._breaker = Breaker("rate limits")
         self._waiting: list[_Question] = []
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -104,6 +107,7 @@ class RateLimiter:
         if verdict.taken:
             # From before Redis was asked, so that nothing is refused here which it would let in.
             self._own.record(buckets, cost, asked)
+            _TAKEN.inc()
         else:
             _REFUSED.labels(verdict.bucket.name).inc()
         return verdict

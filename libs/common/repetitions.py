@@ -17,7 +17,7 @@ from common.rpc_policy import Idempotency, RpcPolicy
 
 IDEMPOTENCY_KEY = "idempotency-key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_REPEATED = Counter("repeated_calls_total", "Calls answered with a kept answer.", ["method"])
+_REPEATED = Counter("kv_erp_repeated_calls_total", "Calls answered with a kept answer.", ["method"])
 
 log = structlog.get_logger()
 CarryOut = Callable[[], Awaitable[Message]]

@@ -49,12 +49,14 @@ _FLUSHED = "SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn"
 _BROKEN = (psycopg.Error, DBAPIError, PoolTimeoutError, OSError)
 
 _READS = Counter(
-    "replica_reads_total",
+    "kv_erp_replica_reads_total",
     "Reads that a replica could have answered, by how that went.",
     ["outcome"],
 )
-_LAG = Gauge("replica_lag_seconds", "How old the oldest write is that it lacks.", ["replica"])
-_UP = Gauge("replica_up", "1 while reads go to it.", ["replica"])
+_LAG = Gauge(
+    "kv_erp_replica_lag_seconds", "How old the oldest write is that it lacks.", ["replica"]
+)
+_UP = Gauge("kv_erp_replica_up", "1 while reads go to it.", ["replica"])
 
 log = structlog.get_logger()
 
@@ -71,7 +73,9 @@ class Replica:
         self.name = name
         self.replayed = 0
         self.asked_at = 0.0
-        self._engine = open_engine(url, pool_size, pool_seconds=PATIENCE_SECONDS, habits=habits)
+        self._engine = open_engine(
+            url, pool_size, pool_seconds=PATIENCE_SECONDS, habits=habits, name="replica"
+        )
         self._up = False
         # What the primary had and this one lacks: when it was seen there, and how far that was.
         self._lacking: deque[tuple[float, int]] = deque(maxlen=1000)

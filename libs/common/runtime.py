@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
-from common import audit_seals, event_log, outbox, partitions
+from common import audit_seals, event_log, figures, outbox, partitions
 from common.audit_log import AuditLogServicer
 from common.audit_seals import seal_audit_log
 from common.cache import Cache
@@ -22,6 +22,7 @@ from common.database import Database, habits_of
 from common.doorbell import Doorbell
 from common.duties import Duty
 from common.event_log import EventLogServicer
+from common.figures import OF_EVERY_DATABASE, Figure
 from common.health import Health
 from common.identity import minter_of, verifier_of
 from common.jobs import tables
@@ -60,6 +61,7 @@ SYSTEM_REASONS = frozenset(
     {
         event_log.SYSTEM_REASON,
         partitions.SYSTEM_REASON,
+        figures.SYSTEM_REASON,
         audit_seals.SYSTEM_REASON,
         tables.SYSTEM_REASON,
         PARKED_EVENTS,
@@ -174,15 +176,25 @@ class Runtime:
         options: WorkerOptions,
         listeners: ModuleType | None = None,
         duties: Sequence[Duty] = (),
+        business: Sequence[Figure] = (),
     ) -> None:
-        """Listen and do jobs of the wanted queues until told to stop."""
+        """Listen and do jobs of the wanted queues until told to stop.
+
+        Args:
+            stop: tells when.
+            options: which queues.
+            listeners: the module of the listeners.
+            duties: recurring work.
+            business: what Prometheus is told of the service's own tables.
+        """
         redis = self._closed_in_the_end(open_redis(self.settings, Role.QUEUE))
         workers = (
             self._event_worker(options, listeners, redis, duties),
             self._job_worker(options, redis),
         )
         health = Health([], {"database": self.database.ping})
-        async with self._ringing(), probed(self.settings, health):
+        shown = figures.show(self.name, self.database, [*OF_EVERY_DATABASE, *business])
+        async with self._ringing(shown), probed(self.settings, health):
             tasks = [asyncio.create_task(worker.run()) for worker in workers]
             stopped = asyncio.create_task(stop.wait())
             # One that ends by itself is broken: so does the process, and is started again.
@@ -246,9 +258,9 @@ class Runtime:
         }
 
     @contextlib.asynccontextmanager
-    async def _ringing(self) -> Any:
+    async def _ringing(self, *besides: Coroutine[Any, Any, None]) -> Any:
         """Ring the doorbell and mind the cache while what is inside goes on; then close all."""
-        loops = (self._doorbell.run(), self._bell.run(), self.cache.run())
+        loops = (self._doorbell.run(), self._bell.run(), self.cache.run(), *besides)
         running = [asyncio.create_task(loop) for loop in loops]
         try:
             yield

@@ -57,7 +57,7 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
 
-_CHECKS = Counter("session_checks_total", "Sessions checked.", ["outcome"])
+_CHECKS = Counter("kv_erp_session_checks_total", "Sessions checked.", ["outcome"])
 _BY_COPY, _BY_ROW, _REFUSED = (_CHECKS.labels(one) for one in ("copy", "row", "refused"))
 
 log = structlog.get_logger()

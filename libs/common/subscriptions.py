@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 from google.protobuf.message import Message
+from prometheus_client import Counter, Histogram
 from sqlalchemy import Row, text
 
 from common import caller, ids, origin
@@ -22,6 +23,20 @@ LARGEST_BATCH = 100
 # An event whose worker cannot reach its database has not failed; it is tried again after this,
 # uncounted.
 AWAY_SECONDS = 0.5
+
+_LABELS = ["service", "lane", "source"]
+_APPLIED = Counter("kv_erp_events_applied_total", "Events that had their effect.", _LABELS)
+_FAILED = Counter(
+    "kv_erp_events_failed_total",
+    "Failed attempts to apply an event: tried again later (retried) or given up (parked).",
+    [*_LABELS, "outcome"],
+)
+_DELAY = Histogram(
+    "kv_erp_event_delay_seconds",
+    "Time from an event to its effect, of the oldest event of each transaction.",
+    _LABELS,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
@@ -206,6 +221,14 @@ class Subscription:
                 await listening.listener(tx, run)
             await tx.execute(_MOVE, {**self._key(), "position": position})
         self.position = position
+        if events:
+            self._count_applied(events)
+
+    def _count_applied(self, events: Sequence[Event]) -> None:
+        labels = self._labels()
+        _APPLIED.labels(*labels).inc(len(events))
+        happened = events[0].time.ToDatetime(UTC).timestamp()
+        _DELAY.labels(*labels).observe(max(time.time() - happened, 0.0))
 
     async def _apply_one_by_one(self, events: Sequence[Event], position: int) -> float:
         for event in events:
@@ -235,7 +258,9 @@ class Subscription:
                 attempt=attempts,
                 exc_info=error,
             )
-            if attempts < listening.tries:
+            parked = attempts >= listening.tries
+            _FAILED.labels(*self._labels(), "parked" if parked else "retried").inc()
+            if not parked:
                 seconds: float = listening.backoff_seconds * 2.0 ** (attempts - 1)
                 retry_at = datetime.now(UTC) + timedelta(seconds=seconds)
                 await tx.execute(
@@ -274,6 +299,9 @@ class Subscription:
             "attempts": attempts,
             "request_id": event.request_id,
         }
+
+    def _labels(self) -> tuple[str, str, str]:
+        return self.service, self.lane.name, self.lane.source
 
     def _key(self) -> dict[str, Any]:
         return {"tenant_id": self.tenant_id, "listener": self.lane.name, "source": self.lane.source}

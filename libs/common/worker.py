@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 import structlog
+from prometheus_client import Gauge
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -16,6 +17,8 @@ from common import caller
 from common.database import LONGEST_TRANSACTION_SECONDS, Database
 from common.duties import Duty
 from common.errors import DomainError
+from common.event_lag import EventLag, Key
+from common.health import dependency_up
 from common.locks import Locks, LockTimeout
 from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
 from common.tasks import end
@@ -33,6 +36,15 @@ STORED_SKIP = 1_000
 # A worker that dies in the middle of a duty keeps the others from it no longer than this.
 DUTY_TTL_SECONDS = 10.0
 
+_DONE = Gauge(
+    "kv_erp_duty_last_done_timestamp_seconds",
+    "When this process last did a recurring duty, or began to take turns at it.",
+    ["service", "duty"],
+)
+_PERIOD = Gauge(
+    "kv_erp_duty_period_seconds", "How often a recurring duty is to be done.", ["service", "duty"]
+)
+
 log = structlog.get_logger()
 
 
@@ -42,9 +54,6 @@ class EventLogStub(Protocol):
     def Read(self, request: ReadRequest) -> Awaitable[ReadResponse]: ...  # noqa: D102 (named by gRPC)
 
     def Heads(self, request: HeadsRequest) -> Awaitable[HeadsResponse]: ...  # noqa: D102 (named by gRPC)
-
-
-Key = tuple[str, str, UUID]  # lane, source, tenant
 
 
 class EventWorker:
@@ -85,6 +94,7 @@ class EventWorker:
         self._rung_again: set[Key] = set()
         self._stopping = asyncio.Event()
         self._redis_away = False
+        self._lag = EventLag(service, list(self._lanes))
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish the transactions at hand."""
@@ -111,12 +121,14 @@ class EventWorker:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as bells:
                     await bells.psubscribe(CHANNELS)
                     self._redis_away = False
+                    dependency_up("redis", up=True)
                     async for bell in bells.listen():
                         self._answer(bell["data"])
             except (RedisError, OSError) as error:
                 if not self._redis_away:
                     log.warning("doorbell away, polling instead", error=str(error))
                 self._redis_away = True
+                dependency_up("redis", up=False)
                 await asyncio.sleep(POLL_SECONDS_WITHOUT_REDIS)
 
     def _answer(self, bell: bytes) -> None:
@@ -140,6 +152,7 @@ class EventWorker:
                 for source in {lane.source for lane in self._lanes.values()}:
                     await self._look_for_news(source, since)
                 since = started - timedelta(seconds=2 * LONGEST_TRANSACTION_SECONDS)
+                self._lag.show()
             except DomainError as error:
                 log.info("heads not read", error=str(error))
                 since = None
@@ -151,11 +164,13 @@ class EventWorker:
             request.changed_since.FromDatetime(since)
         with caller.acting_as(caller.service_caller(self._service, None)):
             heads = (await self._logs[source].Heads(request)).heads
+        self._lag.heard(source)
         for head in heads:
             for lane in self._lanes.values():
                 key = (lane.name, source, UUID(head.tenant_id))
                 known = self._subscriptions.get(key)
                 if lane.source == source and (known is None or known.seen < head.sequence):
+                    self._lag.noticed(key, head.sequence, known.seen if known else 0)
                     self._wake(key)
 
     def _wake(self, key: Key) -> None:
@@ -218,12 +233,25 @@ class EventWorker:
         request = ReadRequest(after=position, types=list(lane.listenings), limit=LARGEST_BATCH)
         response = await self._logs[lane.source].Read(request)
         subscription.seen = response.position
+        key = (lane.name, lane.source, subscription.tenant_id)
         if not response.events and response.position < position + STORED_SKIP:
+            self._lag.applied(key, response.position)
             return 0.0, 0
+        if response.events:
+            oldest = response.events[0].time.ToDatetime(UTC).timestamp()
+            self._lag.read(key, response.position, position, oldest)
         seconds = await subscription.apply(response.events, response.position)
+        if subscription.position is not None:
+            self._lag.applied(key, subscription.position)
         return seconds, len(response.events)
 
+    def _note_done(self, duty: Duty) -> None:
+        _DONE.labels(self._service, duty.name).set_to_current_time()
+        _PERIOD.labels(self._service, duty.name).set(duty.every_seconds)
+
     async def _repeat(self, duty: Duty) -> None:
+        # Until it has been done for the first time here, it counts from the start of the process.
+        self._note_done(duty)
         while True:
             try:
                 await self._take_turn(duty)
@@ -243,5 +271,6 @@ class EventWorker:
             resource, wait_seconds=0, ttl_seconds=DUTY_TTL_SECONDS, system_wide=True
         ) as lock:
             await duty.work()
+            self._note_done(duty)
             # Kept until the tick is over: whoever comes a little later does not repeat it.
             await self._locks.leave(lock, started + duty.every_seconds - time.monotonic())

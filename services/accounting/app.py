@@ -6,6 +6,7 @@ from uuid import UUID
 import accounting
 from accounting import listeners
 from accounting.audit import auditor_of
+from accounting.figures import BUSINESS
 from accounting.receiving import ResolveCustomers
 from accounting.servicer import AccountingServicer
 from common import runtime
@@ -36,7 +37,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Apply other services' events until told to stop."""
-    await Runtime(NAME, settings).work(stop, options, listeners)
+    await Runtime(NAME, settings).work(stop, options, listeners, business=BUSINESS)
 
 
 def migrate(settings: Settings) -> None:

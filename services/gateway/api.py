@@ -39,7 +39,7 @@ from gateway.forgery import Origins, refuse_without_token
 from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
-from gateway.metrics import WAITING, HttpMetrics
+from gateway.metrics import WAITED, WAITING, HttpMetrics
 from gateway.preconditions import Preconditions, etag_of, is_known
 from gateway.repeating import until_answered
 from gateway.requests import read_message
@@ -129,7 +129,7 @@ class Api:
         self._kept = kept
         self._streams = streams
         self._preconditions = Preconditions(routes.records, self._rpcs)
-        self._turns = Places(_AT_ONCE, _AT_ONCE_BESIDE_OTHERS, WAITING, TooManyAtOnce)
+        self._turns = Places(_AT_ONCE, _AT_ONCE_BESIDE_OTHERS, WAITING, WAITED, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""

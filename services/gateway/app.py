@@ -3,7 +3,14 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +60,7 @@ from erp.gateway.v1 import (
 )
 from erp.jobs.v1 import job_service_pb2 as jobs_of_services
 from erp.jobs.v1 import job_service_pb2_grpc as jobs_of_services_grpc
-from gateway import accounts, api_tokens, operators, tenants
+from gateway import accounts, api_tokens, invariants_watch, operators, tenants
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
@@ -64,6 +71,7 @@ from gateway.event_pages import EventPages
 from gateway.event_servicer import EventServicer
 from gateway.event_stream import EventStreams
 from gateway.feed import Feed
+from gateway.figures import FIGURES
 from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
@@ -155,7 +163,16 @@ async def serve(settings: Settings, stop: Stop) -> None:
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Do the gateway's jobs and duties until told to stop."""
-    await Runtime(NAME, settings, SYSTEM_REASONS, HANDLERS).work(stop, options)
+    reasons = SYSTEM_REASONS | {invariants_watch.SYSTEM_REASON}
+    opened = Runtime(NAME, settings, reasons, HANDLERS)
+    channels = {
+        name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG) for name in SERVICES if name != NAME
+    }
+    audit_logs = AuditLogs(_audit_logs(channels, opened.database))
+    invariants = _invariants(channels, opened.database, audit_logs)
+    seconds = settings.invariants_seconds
+    duties = invariants_watch.duties(invariants.check, opened.database, seconds)
+    await opened.work(stop, options, duties=duties, business=FIGURES)
 
 
 @dataclass(frozen=True)
@@ -202,7 +219,7 @@ class _Gateway:
         http = _http_server(settings, partial(site, api, routes, health), readiness)
         sessions = entrance.sessions
         running = (one.run() for one in (cache, doorbell, job_bell, feed, bells, sessions))
-        _run_until_closed(opened, *running, readiness.watch())
+        _run_until_closed(opened, *running, readiness.watch(), health.watch())
         await http.start()
         return cls(http, grpc, readiness, streams)
 

@@ -42,7 +42,7 @@ _HEADERS: Headers = (
 )
 _RETRY = b"retry: 2000\n\n"
 
-_OPEN = Gauge("event_streams_open", "Clients that follow events as they happen.")
+_OPEN = Gauge("kv_erp_event_streams_open", "Clients that follow events as they happen.")
 log = structlog.get_logger()
 
 

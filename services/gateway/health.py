@@ -14,9 +14,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from common.caller import acting_as, service_caller
 from common.channel import Channel
 from common.errors import DomainError, Unavailable
+from common.health import dependency_up
 from erp.jobs.v1.job_service_pb2 import CountReadyRequest
 
 CHECK_SECONDS = 1.0
+WATCH_SECONDS = 5.0
 # However many ask, the system is looked at once in this time.
 _CACHED_SECONDS = 1.0
 MOST_WAITING = 1_000
@@ -64,8 +66,16 @@ class SystemHealth:
             self._looked = now
         return await asyncio.shield(self._looking)
 
+    async def watch(self) -> None:
+        """Look every few seconds, until cancelled, so that Prometheus knows."""
+        while True:
+            await self.report()
+            await asyncio.sleep(WATCH_SECONDS)
+
     async def _look(self) -> Report:
         found = await asyncio.gather(*(_result_of(*item) for item in self._checks.items()))
+        for name, result in zip(self._checks, found, strict=True):
+            dependency_up(name, up=result != "failed")
         return Report(datetime.now(UTC), dict(zip(self._checks, found, strict=True)))
 
 

@@ -17,7 +17,11 @@ from gateway.feed import Feed
 # Subscribers lose nothing by a lost event but time, so nobody is kept waiting for Redis.
 PUBLISH_SECONDS = 0.05
 
-_EVENTS = Counter("events_published_total", "Events handed to Redis.", ["source", "outcome"])
+_EVENTS = Counter(
+    "kv_erp_events_published_total",
+    "Committed events for Redis: sent, or dropped because it did not take them in time.",
+    ["source", "outcome"],
+)
 log = structlog.get_logger()
 
 

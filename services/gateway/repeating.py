@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from prometheus_client import Counter
+
 from common.errors import DomainError, StatusCode
 from common.idempotency import IdempotencyKeyInProgress
 
@@ -15,6 +17,11 @@ Answer = TypeVar("Answer")
 PATIENCE_SECONDS = 4.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 0.5
+
+_REPEATED = Counter(
+    "kv_erp_gateway_repeats_total",
+    "Calls with an idempotency key that the gateway sent again, for want of an answer.",
+)
 
 
 async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -35,6 +42,7 @@ async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
             lost = lost or error.status is StatusCode.UNAVAILABLE
             if not (lost and _may_pass(error)) or time.monotonic() + pause > last:
                 raise
+        _REPEATED.inc()
         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 (jitter, not a secret)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 

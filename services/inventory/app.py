@@ -6,6 +6,7 @@ import inventory
 from common import runtime
 from common.command_line import WorkerOptions
 from common.duties import Duty
+from common.numbers import DOCUMENTS
 from common.process import Stop
 from common.runtime import Runtime
 from common.server import Service
@@ -36,7 +37,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
         Duty("end expired holds", 1.0, partial(releasing.expire_holds, opened.database)),
         Duty("fill untried backorders", 1.0, partial(backorders.fill_untried, opened.database)),
     ]
-    await opened.work(stop, options, listeners, duties)
+    await opened.work(stop, options, listeners, duties, (DOCUMENTS,))
 
 
 def migrate(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from erp.inventory.v1.inventory_pb2 import Reservation
 from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
 from sales import expiring, listeners, mailing
 from sales.audit import auditor_of
+from sales.figures import BUSINESS
 from sales.goods import Hold, OtherServices
 from sales.lookups import Lookups
 from sales.order_desk import OrderDesk
@@ -53,7 +54,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     opened = Runtime(NAME, settings, SYSTEM_REASONS, HANDLERS)
     duties = [Duty("end expired orders", 1.0, partial(expiring.expire_all, opened.database))]
     with mailing.sending_by(Mailer(settings)):
-        await opened.work(stop, options, listeners, duties)
+        await opened.work(stop, options, listeners, duties, BUSINESS)
 
 
 def migrate(settings: Settings) -> None:

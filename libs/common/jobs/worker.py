@@ -35,9 +35,11 @@ GATHERING_SECONDS = 0.003
 # At the end: for what is being stopped to reach the end of its transaction.
 STOPPING_SECONDS = 2.0
 
-_DONE = Counter("jobs_total", "Attempts at jobs, by how they ended.", ["service", "job", "outcome"])
+_DONE = Counter(
+    "kv_erp_jobs_total", "Attempts at jobs, by how they ended.", ["service", "job", "outcome"]
+)
 _DURATION = Histogram(
-    "job_duration_seconds",
+    "kv_erp_job_duration_seconds",
     "Time from an attempt's start to its record.",
     ["service", "job"],
     buckets=(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300),

@@ -13,6 +13,7 @@ from common.settings.events import EventSettings
 from common.settings.jobs import JobSettings
 from common.settings.mail import MailSettings
 from common.settings.mesh import MeshSettings
+from common.settings.observation import ObservationSettings
 from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
 from common.settings.sessions import SessionSettings
@@ -37,6 +38,7 @@ class Settings(
     MeshSettings,
     TlsSettings,
     EdgeSettings,
+    ObservationSettings,
     EventSettings,
     JobSettings,
     MailSettings,

@@ -311,9 +311,11 @@ async def test_every_call_is_counted(plain):
 
     def counted():
         return (
-            REGISTRY.get_sample_value("rpc_requests_total", {**labels, "code": "UNAUTHENTICATED"})
+            REGISTRY.get_sample_value(
+                "kv_erp_rpc_requests_total", {**labels, "code": "UNAUTHENTICATED"}
+            )
             or 0,
-            REGISTRY.get_sample_value("rpc_duration_seconds_count", labels) or 0,
+            REGISTRY.get_sample_value("kv_erp_rpc_duration_seconds_count", labels) or 0,
         )
 
     before = counted()

@@ -311,7 +311,7 @@ async def demoted(valkey, client):
 
 
 def decided_locally():
-    return REGISTRY.get_sample_value("rate_limit_local_total") or 0
+    return REGISTRY.get_sample_value("kv_erp_rate_limit_local_total") or 0
 
 
 @pytest.mark.parametrize("trouble", [gone, dead, out_of_memory, demoted])
@@ -342,7 +342,7 @@ async def test_who_used_up_the_limit_with_redis_gets_nothing_without(valkey, cli
 
 async def test_redis_that_is_back_is_asked_again(valkey, client, key):
     limiter = RateLimiter(client)
-    limiter._breaker = Breaker(probe_seconds=0.05)
+    limiter._breaker = Breaker("rate limits", probe_seconds=0.05)
     wide = bucket(key, 1_000_000)
     async with gone(valkey, client):
         for _ in range(5):
@@ -375,7 +375,7 @@ async def test_who_is_over_the_limit_costs_redis_nothing(limiter, redis, key):
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_through_in_a_while(monkeypatch):
     now = 100.0
     monkeypatch.setattr("common.breaker.time.monotonic", lambda: now)
-    breaker = Breaker(failures=2, probe_seconds=5)
+    breaker = Breaker("a test", failures=2, probe_seconds=5)
 
     breaker.failed()
     breaker.succeeded()
