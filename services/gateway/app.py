@@ -35,7 +35,6 @@ from common.identity import minter_of, verifier_of
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
-from common.jobs.servicer import JobServicer as OwnJobs
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
@@ -55,11 +54,8 @@ from erp.gateway.v1 import (
     event_service_pb2_grpc,
     gateway_service_pb2,
     gateway_service_pb2_grpc,
-    job_service_pb2,
-    job_service_pb2_grpc,
 )
 from erp.jobs.v1 import job_service_pb2 as jobs_of_services
-from erp.jobs.v1 import job_service_pb2_grpc as jobs_of_services_grpc
 from gateway import accounts, api_tokens, invariants_watch, operators, tenants
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
@@ -76,8 +72,7 @@ from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Auditor, Invariants, own_head
-from gateway.job_desk import JobDesk
-from gateway.job_servicer import JobServicer
+from gateway.job_wiring import job_service, jobs_of_all
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -102,7 +97,6 @@ _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
 _FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
 LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
-_OWN_JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 _JOBS = jobs_of_services.DESCRIPTOR.services_by_name["JobService"]
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
@@ -200,11 +194,11 @@ class _Gateway:
         job_bell = JobBell(NAME, publishing)
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
-        jobs = {**_jobs(channels), NAME: OwnJobs(NAME, database)}
+        jobs = jobs_of_all(channels, NAME, database)
         opened.push_async_callback(database.close)
         entrance = _entrance(settings, opened, database, cache, _auditors(channels))
         pages = EventPages(logs)
-        more = [*entrance.services, _feed_service(pages), _job_service(jobs)]
+        more = [*entrance.services, _feed_service(pages), job_service(jobs)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
@@ -255,17 +249,6 @@ def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
     """The events of the other services."""
     stub: Any = events_pb2_grpc.EventLogStub
     return {name: stub(channel) for name, channel in channels.items()}
-
-
-def _jobs(channels: Mapping[str, Channel]) -> dict[str, Any]:
-    """The jobs of the other services."""
-    stub: Any = jobs_of_services_grpc.JobServiceStub
-    return {name: stub(channel) for name, channel in channels.items()}
-
-
-def _job_service(jobs: Mapping[str, Any]) -> Service:
-    register = job_service_pb2_grpc.add_JobServiceServicer_to_server
-    return Service(_OWN_JOBS, register, JobServicer(JobDesk(jobs)))
 
 
 def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:

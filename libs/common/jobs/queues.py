@@ -17,7 +17,6 @@ _AGE = Gauge(
     "How long the oldest job that waits for a worker has been ready.",
     ["service", "queue"],
 )
-_FAILED = Gauge("failed_jobs", "Jobs and events that are parked.", ["service", "kind"])
 
 _LIST = text("""
     SELECT queue, count(*) FILTER (WHERE state = 'ready') AS ready,
@@ -34,7 +33,6 @@ _MEASURE = text("""
            CAST(extract(epoch FROM clock_timestamp() - min(ready_at)) AS float8) AS seconds
     FROM jobs WHERE state = 'ready' GROUP BY queue
 """)
-_MEASURE_FAILED = text("SELECT kind, count(*) AS parked FROM failed_jobs GROUP BY kind")
 _COUNT = text("""
     SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'ready' LIMIT :limit) AS ready
 """)
@@ -52,15 +50,11 @@ async def count_ready(database: Database, limit: int) -> int:
 
 
 async def measure_queues(service: str, database: Database) -> None:
-    """Tell Prometheus how much waits, and what is parked."""
+    """Tell Prometheus how much waits."""
     async with database.system_transaction(SYSTEM_REASON) as connection:
         rows = (await connection.execute(_MEASURE)).all()
-        failed = (await connection.execute(_MEASURE_FAILED)).all()
     waiting = {row.queue: row for row in rows}
     for queue in QUEUES:
         row = waiting.get(queue)
         _READY.labels(service, queue).set(row.ready if row else 0)
         _AGE.labels(service, queue).set(row.seconds if row else 0)
-    parked = {row.kind: row.parked for row in failed}
-    for kind in ("job", "event"):
-        _FAILED.labels(service, kind).set(parked.get(kind, 0))
