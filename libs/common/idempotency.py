@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 from common import caller, kept_answers
 from common.errors import DomainError, StatusCode
 from common.kept_answers import Kept, Name
+from common.sealing import Seal
+from common.secret_fields import has_secrets
 from common.transaction import Transaction
 
 Command = TypeVar("Command")
@@ -45,12 +47,28 @@ class IdempotencyKeyInProgress(DomainError):
     key: str
 
 
+@dataclass(eq=False)
+class IdempotentAnswerUnreadable(DomainError):
+    """The request was carried out, and its answer, which holds a secret, cannot be read again."""
+
+    detail = (
+        "The request with the idempotency key {key} was carried out. Its answer holds a secret "
+        "that can no longer be shown."
+    )
+
+    key: str
+
+
 class AnsweredBefore(Exception):
     """Not an error: the request was carried out before, and this was its answer."""
 
     def __init__(self, answer: Message) -> None:
         super().__init__()
         self.answer = answer
+
+
+class Unsealable(Exception):
+    """What was kept was sealed by a key that is no longer there."""
 
 
 @dataclass(eq=False)
@@ -61,38 +79,81 @@ class KeyedRequest:
         name: whose, to which rpc, under which key.
         request_hash: what it asks for.
         response: the message that answers it; an outcome that is none is a step on the way.
+        seal: seals what is kept of secrets.
+        secret_request: whether the request holds one, so that a hash of it could be guessed from.
     """
 
     name: Name
     request_hash: bytes
     response: type[Message]
+    seal: Seal | None = field(default=None, compare=False)
+    secret_request: bool = field(default=False, compare=False)
     # Whether the answer was kept by the transaction that had the effect.
     kept: bool = field(default=False, compare=False)
 
     @classmethod
-    def of(cls, method: str, key: str, request: Message, response: type[Message]) -> "KeyedRequest":
+    def of(
+        cls,
+        method: str,
+        key: str,
+        request: Message,
+        response: type[Message],
+        seal: Seal | None = None,
+    ) -> "KeyedRequest":
         """What the caller at hand asks of an rpc."""
         wire = request.SerializeToString(deterministic=True)
         name = Name(caller.current().subject, method, key)
-        return cls(name, hashlib.sha256(wire).digest(), response)
+        secret = has_secrets(request.DESCRIPTOR)
+        return cls(name, hashlib.sha256(wire).digest(), response, seal, secret)
 
     def part(self, place: int, response: type[Message]) -> "KeyedRequest":
         """One of many commands in the request, which takes effect by itself."""
         key = f"{self.name.key}/{place}"
-        return KeyedRequest(self.name._replace(key=key), self.request_hash, response)
+        name = self.name._replace(key=key)
+        return KeyedRequest(name, self.request_hash, response, self.seal, self.secret_request)
 
     def verdict(self, kept: Kept) -> Exception | None:
         """Why not to carry it out, None when it is new and now ours to carry out."""
-        if kept.response is not None and kept.request_hash == self.request_hash:
-            return AnsweredBefore(self.response.FromString(kept.response))
-        if kept.response is not None:
-            return IdempotencyKeyReused(self.name.key)
-        return None if kept.claimed else IdempotencyKeyInProgress(self.name.key)
+        if kept.response is None:
+            return None if kept.claimed else IdempotencyKeyInProgress(self.name.key)
+        try:
+            if self._open(kept.request_hash or b"", b"request", self.secret_request) != (
+                self.request_hash
+            ):
+                return IdempotencyKeyReused(self.name.key)
+            answer = self._open(kept.response, b"answer", has_secrets(self.response.DESCRIPTOR))
+        except Unsealable:
+            return IdempotentAnswerUnreadable(self.name.key)
+        return AnsweredBefore(self.response.FromString(answer))
 
     def answer_in(self, outcome: Any) -> bytes | None:
         """The answer to keep, None when the outcome is not the answer yet."""
         message = outcome.to_wire() if hasattr(outcome, "to_wire") else outcome
-        return message.SerializeToString() if isinstance(message, self.response) else None
+        if not isinstance(message, self.response):
+            return None
+        wire = message.SerializeToString()
+        return self._close(wire, b"answer", has_secrets(self.response.DESCRIPTOR))
+
+    def hash_to_keep(self) -> bytes:
+        """What is kept of the request."""
+        return self._close(self.request_hash, b"request", self.secret_request)
+
+    def _close(self, content: bytes, what: bytes, secret: bool) -> bytes:
+        if not secret:
+            return content
+        assert self.seal is not None, f"{self.name.method} has secrets, and nothing seals them"
+        return self.seal.close(content, self._purpose(what))
+
+    def _open(self, kept: bytes, what: bytes, secret: bool) -> bytes:
+        if not secret:
+            return kept
+        content = self.seal.open(kept, self._purpose(what)) if self.seal else None
+        if content is None:
+            raise Unsealable
+        return content
+
+    def _purpose(self, what: bytes) -> bytes:
+        return b"\x1f".join((b"kept", what, *(part.encode() for part in self.name)))
 
 
 _current: ContextVar[KeyedRequest | None] = ContextVar("keyed request", default=None)
@@ -180,7 +241,7 @@ async def _keep(tx: Transaction, outcomes: Sequence[tuple[KeyedRequest | None, A
     answers = []
     for request, outcome in outcomes:
         if request and (answer := request.answer_in(outcome)) is not None:
-            answers.append((request.name, request.request_hash, answer))
+            answers.append((request.name, request.hash_to_keep(), answer))
             request.kept = True
     if answers:
         await kept_answers.keep(tx, answers)

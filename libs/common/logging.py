@@ -17,8 +17,10 @@ import structlog
 if _rich is None:
     del sys.modules["rich"]
 import orjson
+from google.protobuf.message import Message
 
 from common import caller, tracing
+from common.secret_fields import redacted
 from common.settings import Settings
 
 __all__ = ["configure"]
@@ -52,7 +54,12 @@ def _rendering(format_name: str) -> list[Any]:
 
 
 def _as_json(_logger: object, _method: str, line: Line) -> bytes:
-    return orjson.dumps(line, default=str)
+    return orjson.dumps(line, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    # Whoever logs a message must not have to know which of its fields are secret.
+    return redacted(value) if isinstance(value, Message) else str(value)
 
 
 def _encode(_logger: object, _method: str, line: str) -> bytes:

@@ -1,7 +1,7 @@
 """Recognises calls that come again: what the interceptor does with an idempotency key."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from google.protobuf.message import Message
@@ -13,7 +13,9 @@ from common.errors import InvalidRequest
 from common.group_commit import GroupCommit
 from common.idempotency import AnsweredBefore, IdempotencyKeyInProgress, KeyedRequest
 from common.kept_answers import Kept, Name
-from common.rpc_policy import Idempotency, RpcPolicy
+from common.rpc_policy import Idempotency, PolicyError, RpcPolicy
+from common.sealing import Seal
+from common.secret_fields import has_secrets
 
 IDEMPOTENCY_KEY = "idempotency-key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -28,14 +30,28 @@ class Repetitions:
 
     Args:
         database: where answers are kept.
+        seal: seals answers that hold a secret (`debug_redact`), and what would tell of a request's.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, seal: Seal | None = None) -> None:
         self._database = database
+        self._seal = seal
         # Before anything is looked up elsewhere for the request: what it names may have changed
         # since it was carried out.
         self._recalling = GroupCommit[Name, Kept](database, kept_answers.recall, read_only=True)
         self._running: set[Name] = set()
+
+    def demand_seal(self, policies: Iterable[RpcPolicy]) -> None:
+        """Refuse to serve commands with secrets that nothing would seal.
+
+        Raises:
+            PolicyError: there is such a command.
+        """
+        for policy in policies:
+            secret = any(has_secrets(one.DESCRIPTOR) for one in (policy.request, policy.response))
+            reads = policy.idempotency is Idempotency.NO_SIDE_EFFECTS
+            if secret and not reads and self._seal is None:
+                raise PolicyError(f"{policy.path} has secrets, and its process nothing to seal by.")
 
     async def answer(
         self, policy: RpcPolicy, request: Message, key: str | None, carry_out: CarryOut
@@ -61,7 +77,7 @@ class Repetitions:
                 f"/{IDEMPOTENCY_KEY}", "must be 1 to 255 visible ASCII characters"
             )
         return await self._once(
-            KeyedRequest.of(policy.path, key, request, policy.response), carry_out
+            KeyedRequest.of(policy.path, key, request, policy.response, self._seal), carry_out
         )
 
     async def _once(self, request: KeyedRequest, carry_out: CarryOut) -> Message:

@@ -83,6 +83,8 @@ class Server:
         repetitions: Repetitions | None = None,
     ) -> None:
         policies = read_policies(*(service.descriptor for service in services))
+        if repetitions is not None:
+            repetitions.demand_seal(policies.values())
         self.port = 0
         self._name = name
         self._settings = settings

@@ -41,6 +41,7 @@ from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.runtime import AUDIT_LOG, Runtime
+from common.sealing import Seal
 from common.server import Server, Service
 from common.settings import Settings
 from common.tasks import end
@@ -242,7 +243,9 @@ def _grpc_server(
     settings = dataclasses.replace(settings, drain_wait_seconds=0.0)
     verifier = verifier_of(settings, NAME)
     checks = {"database": database.ping}
-    return Server(NAME, settings, services, verifier, checks, Repetitions(database))
+    # The key of sessions, for another purpose.
+    seal = Seal.from_text(settings.need_secret("session_key"))
+    return Server(NAME, settings, services, verifier, checks, Repetitions(database, seal))
 
 
 def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:

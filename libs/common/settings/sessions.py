@@ -14,8 +14,9 @@ class SessionSettings:
         Secret | None,
         Variable(
             "KV_ERP_SESSION_KEY",
-            "Encrypts sessions, as name:base64url-key (32 bytes), the newest first. An older one "
-            "follows after a comma until no session is left that it has encrypted.",
+            "Encrypts sessions, and kept answers that hold a secret, as name:base64url-key (32 "
+            "bytes), the newest first. An older one follows after a comma until nothing is left "
+            "that it has encrypted: 48 hours, or SESSION_LONGEST if that is more.",
             sealing_keys,
         ),
     ] = None
