@@ -32,7 +32,7 @@ def restore_stack(directory: DevDirectory, wanted: Restore, progress: Progress) 
         last = replace(wanted, directory=fresh, tail=tail).run(progress)
         aside = directory.path / time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime())
         aside.mkdir(mode=0o700)
-        servers = directory.path.glob("postgres*[!.]")
+        servers = directory.path.glob("postgres*")
         for place in (*servers, directory.valkey, directory.cluster):
             if place != fresh and place.exists():
                 place.rename(aside / place.name)

@@ -144,6 +144,7 @@ class Stack:
 
     async def _start_data(self, supervisor: Supervisor, credentials: Credentials) -> Wiring:
         """Start PostgreSQL and Valkey where the environment names no server of the operator's."""
+        self._refuse_another_primary()
         postgres, valkey = self._embedded(credentials)
         superuser_url = self._own_database_url()
         redis_url = redis_url_from(self._environment)
@@ -183,6 +184,16 @@ class Stack:
             log=self.directory.logs / "redis.log",
         )
         return postgres, valkey
+
+    def _refuse_another_primary(self) -> None:
+        """A replica that has taken over holds what `postgres` lacks: nothing may overwrite it."""
+        known = read_json(self.directory.cluster) or {"primary": "postgres"}
+        allowed = ["postgres", *(self._replica_names if self._failover else ())]
+        if known["primary"] not in allowed:
+            raise StackFailure(
+                f"{known['primary']} has taken over as primary: start with --failover and as many"
+                " --replicas as before."
+            )
 
     def _own_database_url(self) -> str | None:
         """The operator's server, which is his to replicate and to back up."""

@@ -45,11 +45,15 @@ def init(
         Path,
         typer.Option(help="Where the roles' passwords are kept, and made if they are missing."),
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Create the four databases and their roles where they are missing; safe to repeat."""
     with failures_as_sentences():
         superuser_url = postgres_url_from({"DATABASE_URL": url}) or url
         created = prepare_databases(superuser_url, Credentials(secrets))
+    if as_json:
+        print_json({"created": sorted(created), "secrets": secrets})
+        return
     for database in DATABASES:
         roles = ", ".join(f"{database}_{kind}" for kind in ROLE_KINDS)
         found = "created" if database in created else "there already"

@@ -185,6 +185,18 @@ def test_a_migration_that_fails_ends_the_stack_with_its_log(run: Callable[..., R
     assert "error: accounting-migrate ended with exit code 1" in output
 
 
+def test_the_data_of_a_replica_that_took_over_is_not_overwritten(run: Callable[..., Run]) -> None:
+    first = run(STANDIN_FAILS="accounting migrate")
+    first.output_at_the_end()
+    record = {"primary": "postgres-replica-1", "confirming": []}
+    (first.directory / "cluster.json").write_text(json.dumps(record))
+
+    second = run()
+
+    assert "postgres-replica-1 has taken over" in " ".join(second.output_at_the_end().split())
+    assert second.process.returncode == 1
+
+
 def test_a_second_stack_in_the_same_directory_is_refused(run: Callable[..., Run]) -> None:
     first = run()
     first.until_ready()
