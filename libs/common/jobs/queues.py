@@ -11,9 +11,9 @@ from common.jobs.tables import QUEUES, SYSTEM_REASON
 
 __all__ = ["count_ready", "list_queues", "measure_queues"]
 
-_READY = Gauge("job_queue_ready", "Jobs that wait for a worker.", ["service", "queue"])
+_READY = Gauge("kv_erp_job_queue_ready", "Jobs that wait for a worker.", ["service", "queue"])
 _AGE = Gauge(
-    "job_queue_oldest_seconds",
+    "kv_erp_job_queue_oldest_seconds",
     "How long the oldest job that waits for a worker has been ready.",
     ["service", "queue"],
 )
