@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos load lint format protos docs migrate bench audit clean
+.PHONY: help run demo test test-chaos load lint format protos docs examples migrate bench audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,8 +34,11 @@ format: .venv/ready  ## Rewrite the code in the house style
 
 protos: libs/erp/ready  ## Generate libs/erp and libs/buf from protos/
 
+examples: protos  ## Record anew what the examples of the API's documentation answer
+	@cd tests && ../$(BIN)/python story.py
+
 docs: protos  ## Write docs/reference/ anew, from the code
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/generate
 	@$(BIN)/python -m ops.metrics_reference
 	@$(BIN)/python -m ops.dashboards
 

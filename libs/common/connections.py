@@ -125,6 +125,8 @@ def open_engine(
     engine = create_async_engine(
         driver_url(url),
         isolation_level="AUTOCOMMIT",
+        # Its errors are logged, and hold no hashes of passwords.
+        hide_parameters=True,
         connect_args=arguments,
         **pool,
     )

@@ -25,7 +25,13 @@ from common.errors import (
 from common.fair_share import Calls
 from common.identity import Verifier
 from common.metrics import RpcMetrics
-from common.repetitions import IDEMPOTENCY_KEY, CarryOut, Repetitions
+from common.repetitions import (
+    IDEMPOTENCY_KEY,
+    REPEATS_ONLY,
+    CarryOut,
+    Repetitions,
+    refuse_first,
+)
 from common.replicas import ReplicaFailed
 from common.rpc_policy import Idempotency, RpcPolicy
 from common.status import DETAILS, Status, to_status, unexpected
@@ -162,6 +168,8 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if self._repetitions is None:
             return await carry_out()
         key = metadata.get(IDEMPOTENCY_KEY)
+        if metadata.get(REPEATS_ONLY):
+            carry_out = refuse_first
         return await self._repetitions.answer(policy, request, key, carry_out)
 
     def _identify(self, metadata: Mapping[str, str], request_id: str) -> Caller:

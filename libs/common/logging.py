@@ -2,9 +2,11 @@
 # ruff: noqa: E402 (structlog is imported under a condition, the rest after it)
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 # structlog takes rich along where it is installed: 6 MB and 150 ms a process, for colours that
@@ -23,9 +25,23 @@ from common import caller, tracing
 from common.secret_fields import redacted
 from common.settings import Settings
 
-__all__ = ["configure"]
+__all__ = ["configure", "say"]
 
 Line = MutableMapping[str, Any]
+
+# Passwords in URLs, bearer tokens, API tokens, cookies, password=… of a connection string. Nobody
+# logs them on purpose; what a library says of its own failure may hold one.
+_SECRET = re.compile(
+    rb"(?P<url>://[^\s:/@\"]*:)[^\s@\"/]+(?=@)"
+    rb"|(?P<bearer>[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
+    rb"|(?P<token>\bkv_)[A-Za-z0-9_-]{43}"
+    rb"|(?P<cookie>__Host-[a-z]+=)[^\s;\"\\]+"
+    rb"|(?P<word>\b(?:password|passwd|secret)=)[^\s;&\"\\]+"
+)
+# Begin a line or a command on some screens, and JSON lets them pass.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_IN_A_TRACEBACK = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_BYTES = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 def configure(settings: Settings, process: str) -> None:
@@ -42,28 +58,61 @@ def configure(settings: Settings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Forward()], force=True)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _last_words
+
+
+def say(sentence: str) -> None:
+    """Write a line about the process itself."""
+    structlog.get_logger().info(sentence)
+
+
+def _last_words(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    structlog.get_logger().critical("process broke", error=kind.__name__, exc_info=error)
 
 
 def _rendering(format_name: str) -> list[Any]:
     if format_name == "text":
-        return [
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time"),
-            _encode,
-        ]
+        plain = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(),
+            timestamp_key="time",
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        return [structlog.processors.format_exc_info, _escape, plain, _encode]
     return [structlog.processors.format_exc_info, _as_json]
 
 
 def _as_json(_logger: object, _method: str, line: Line) -> bytes:
-    return orjson.dumps(line, default=_as_text)
+    written = _without_secrets(orjson.dumps(line, default=_as_text))
+    return _CONTROL_BYTES.sub(lambda found: _escaped(found[0].decode()).encode(), written)
 
 
 def _as_text(value: object) -> str:
-    # Whoever logs a message must not have to know which of its fields are secret.
-    return redacted(value) if isinstance(value, Message) else str(value)
+    if isinstance(value, Message):
+        # Whoever logs a message must not have to know which of its fields are secret.
+        return redacted(value)
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _encode(_logger: object, _method: str, line: str) -> bytes:
-    return line.encode()
+    return _without_secrets(line.encode(errors="backslashreplace"))
+
+
+def _without_secrets(line: bytes) -> bytes:
+    return _SECRET.sub(lambda found: (found[str(found.lastgroup)] or b"") + b"***", line)
+
+
+def _escape(_logger: object, _method: str, line: Line) -> Line:
+    """Keep what a stranger wrote on its line, and from the terminal of whoever reads it."""
+    for name, value in line.items():
+        if isinstance(value, str | bytes | Message):
+            unwanted = _CONTROL_IN_A_TRACEBACK if name == "exception" else _CONTROL
+            line[name] = unwanted.sub(lambda found: _escaped(found[0]), _as_text(value))
+    return line
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\u{ord(character):04x}" for character in text)
 
 
 class _Context:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, NoReturn
 
-import structlog
 import uvloop
 
 from common import logging, loop_lag, metrics
@@ -55,7 +54,7 @@ def run(
     """
     logging.configure(settings, name)
     for sentence in settings.explanations():
-        structlog.get_logger().info(sentence)
+        logging.say(sentence)
     metrics.expose(settings.metrics_bind, name)
     # What is loaded by now stays, and requests leave little in cycles: the collector need not look
     # at everything every 700 objects.

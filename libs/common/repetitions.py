@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import Message
@@ -9,7 +10,7 @@ from prometheus_client import Counter
 
 from common import caller, idempotency, kept_answers, trailers
 from common.database import Database, Transaction
-from common.errors import InvalidRequest
+from common.errors import BrokenRule, InvalidRequest
 from common.group_commit import GroupCommit
 from common.idempotency import AnsweredBefore, IdempotencyKeyInProgress, KeyedRequest
 from common.kept_answers import Kept, Name
@@ -18,11 +19,31 @@ from common.sealing import Seal
 from common.secret_fields import has_secrets
 
 IDEMPOTENCY_KEY = "idempotency-key"
+# The call is to be answered only if it was carried out before.
+REPEATS_ONLY = "repeats-only"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REPEATED = Counter("kv_erp_repeated_calls_total", "Calls answered with a kept answer.", ["method"])
 
 log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class NotAnsweredBefore(BrokenRule):
+    """A call that may only be answered as it was before has not come before."""
+
+    detail = "Under this idempotency key nothing was done yet."
+
+
 CarryOut = Callable[[], Awaitable[Message]]
+
+
+async def refuse_first() -> Message:
+    """Carry out what may only be repeated.
+
+    Raises:
+        NotAnsweredBefore: always.
+    """
+    raise NotAnsweredBefore
 
 
 class Repetitions:

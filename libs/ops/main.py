@@ -2,10 +2,23 @@
 
 import typer
 
-from ops.commands import backup, config, db, events, failed_jobs, mail, secrets, token
+from ops.commands import (
+    backup,
+    config,
+    db,
+    events,
+    failed_jobs,
+    mail,
+    secrets,
+    tenants,
+    token,
+    tokens,
+    users,
+)
 from ops.commands.audit import audit
 from ops.commands.demo import demo
 from ops.commands.migrate import migrate
+from ops.commands.operator import operator
 from ops.commands.queues import queues
 from ops.commands.seed import seed
 from ops.commands.up import up
@@ -23,7 +36,11 @@ app.command()(audit)
 app.command()(migrate)
 app.command()(queues)
 app.command()(seed)
+app.command()(operator)
 app.add_typer(token.app, name="token")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(users.app, name="users")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(db.app, name="db")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(backup.app, name="backup")

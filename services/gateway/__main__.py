@@ -22,6 +22,8 @@ def main() -> None:
             command = partial(seed, tenants=tenants_for_load(int(count)))
         case ["operator"]:
             command = make_operator
+        case ["operator", name]:
+            command = partial(make_operator, name=name)
         case _:
             service_command_line(NAME, serve, work, migrate)
             return

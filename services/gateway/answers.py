@@ -19,6 +19,7 @@ _JSON: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"n
 _RESOURCE: Headers = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"private, no-cache"),
+    (b"vary", b"Authorization, Cookie"),
 )
 _PROBLEM: Headers = ((b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store"))
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -77,6 +78,8 @@ def problem_bytes(status: int, request_id: str) -> bytes:
         f"content-type: {CONTENT_TYPE.decode()}",
         f"content-length: {len(body)}",
         f"x-request-id: {request_id}",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
         "connection: close\r\n\r\n",
     )
     return "\r\n".join(head).encode() + body

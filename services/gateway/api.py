@@ -20,7 +20,7 @@ from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
 from common.fair_share import Places
 from common.origin import Place
-from common.repetitions import IDEMPOTENCY_KEY
+from common.repetitions import IDEMPOTENCY_KEY, REPEATS_ONLY
 from common.rpc_policy import Access, Idempotency
 from gateway.answers import (
     Answer,
@@ -212,6 +212,7 @@ class Api:
     async def _run(self, route: Route, values: tuple[str, ...], request: HttpRequest) -> Sendable:
         started = time.monotonic()
         message = await read_message(route, values, request)
+        request.refuse_senseless()
         if request.wants_stream and route.policy.path in self._streams:
             client = partial(self._credentials.client_of, request)
             return await self._streams[route.policy.path](message, request, client)
@@ -219,7 +220,7 @@ class Api:
         if route.policy.cache_seconds is not None:
             body = await self._kept.remember(route, message, self._reading(route, message, request))
             return _record_answer(route, body, (), request)
-        guarded = await self._preconditions.guard(route, message, request.if_match)
+        guarded = await self._preconditions.guard(route, message, request)
         with guarded:
             answer, headers = await self._call(route, message, request)
         if settlement is None or seconds is None or request.validate_only:
@@ -294,19 +295,20 @@ def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
         pairs.append((rehearsal.VALIDATE_ONLY, "true"))
     elif key := request.idempotency_key:
         pairs.append((IDEMPOTENCY_KEY, key))
+    if request.repeats_only:
+        pairs.append((REPEATS_ONLY, "true"))
     if route.service == _OWN:
         pairs += visit_metadata(request)
     return pairs
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:
-    # What goes well is in the service's log under the same request id.
-    write = log.info if status >= HTTPStatus.BAD_REQUEST else log.debug
-    write(
+    log.info(
         "request",
         request_id=request.request_id,
         method=request.method,
         path=request.path,
+        route=request.route.template if request.route else _UNKNOWN,
         status=status,
         duration_ms=round(seconds * 1000, 2),
     )

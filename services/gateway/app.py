@@ -62,6 +62,7 @@ from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
 from gateway.contract import SERVICES, all_services
+from gateway.doorstep import Doorstep
 from gateway.entrance import Entrance
 from gateway.event_bells import Bells
 from gateway.event_pages import EventPages
@@ -304,7 +305,11 @@ def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:
 def _http_server(
     settings: Settings, pages: Callable[..., ASGIApp], readiness: Readiness
 ) -> HttpServer:
-    app = pages(lambda: readiness.is_ready, settings.app_url)
+    app = Doorstep(
+        pages(lambda: readiness.is_ready, settings.app_url),
+        settings.trusted_origins,
+        behind_proxies=settings.trusted_proxies > 0,
+    )
     shared, grace = settings.shared_port, settings.shutdown_grace_seconds
     return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
 

@@ -79,6 +79,26 @@ class UnsupportedMediaType(HttpError):
 
 
 @dataclass(eq=False)
+class TargetTooLong(HttpError):
+    """Path and query are longer than any request needs: 414."""
+
+    http_status = 414
+    detail = "Path and query are longer than {longest_bytes} bytes."
+
+    longest_bytes: int
+
+
+@dataclass(eq=False)
+class TooManyHeaders(HttpError):
+    """There are more headers than any request needs: 431."""
+
+    http_status = 431
+    detail = "There are more than {most} headers."
+
+    most: int
+
+
+@dataclass(eq=False)
 class TooManyAtOnce(HttpError):
     """This process has as many requests at hand as it can serve: 503."""
 

@@ -45,6 +45,7 @@ class HttpRequest:
         "peer",
         "query",
         "rate_headers",
+        "repeats_only",
         "request_id",
         "route",
         "validate_only",
@@ -69,6 +70,8 @@ class HttpRequest:
         self.route: Route | None = None
         # Whether the command is to be tried without effect.
         self.validate_only = False
+        # Whether it may only get the answer that it had before, since doing it now would be wrong.
+        self.repeats_only = False
         given = self._headers.get(b"x-request-id")
         self.request_id: str = (
             given.decode() if given and _REQUEST_ID.fullmatch(given) else str(ids.new())
@@ -176,6 +179,15 @@ class HttpRequest:
         except ValueError as error:
             raise InvalidHeader("Consistency-Token", str(error)) from None
         return token
+
+    def refuse_senseless(self) -> None:
+        """Refuse headers that mean nothing, also where nobody would have looked at them.
+
+        Raises:
+            InvalidHeader: there is one.
+        """
+        for name in ("idempotency_key", "consistency_token", "wait_seconds"):
+            getattr(self, name)
 
     @cached_property
     def wait_seconds(self) -> int | None:

@@ -10,6 +10,7 @@ from gateway.answers import BUSY
 from gateway.comments import comments
 from gateway.contract import SERVICES
 from gateway.cookies import SESSION
+from gateway.examples import Example, examples
 from gateway.query import is_parameter
 from gateway.routes import Route
 from gateway.schemas import Schema, Schemas
@@ -209,7 +210,22 @@ def _operation(route: Route, schemas: Schemas) -> Object:
             "required": bool(schemas.by_name[route.method.input_type.name].get("required")),
             "content": {"application/json": {"schema": schema}},
         }
+    if example := examples().get(route.method.name):
+        _add_example(operation, example, str(int(route.success)))
     return operation
+
+
+def _add_example(operation: Object, example: Example, success: str) -> None:
+    given = {**example.path, **example.query}
+    for parameter in operation["parameters"]:
+        if parameter.get("name") in given:
+            parameter["example"] = given[parameter["name"]]
+    for content, value in (
+        (operation.get("requestBody", {}).get("content"), example.body),
+        (operation["responses"][success].get("content"), example.answer),
+    ):
+        if content and value is not None:
+            content["application/json"]["example"] = value
 
 
 def _add_etag(route: Route, operation: Object) -> None:

@@ -26,8 +26,8 @@ _ROW = {
 }
 
 
-async def put_operator_token(database: Database) -> str:
-    """A token that may do everything to companies; the one made before by this stops working.
+async def put_operator_token(database: Database, name: str = TOKEN_NAME) -> str:
+    """A token that may do everything to companies; one made before by this name stops working.
 
     Other operators are made with it, as users and tokens of the platform. No service keeps books
     or stock for the platform: it publishes no TenantCreated.
@@ -37,5 +37,5 @@ async def put_operator_token(database: Database) -> str:
             row = insert(tables.tenants).values(_ROW).on_conflict_do_nothing()
             if await tx.scalar(row.returning(tables.tenants.c.id)) is not None:
                 await add_built_in(tx)
-            await revoke_tokens_named(tx, TOKEN_NAME)
-            return (await create_token(tx, TOKEN_NAME, EVERYTHING)).token
+            await revoke_tokens_named(tx, name)
+            return (await create_token(tx, name, EVERYTHING)).token

@@ -11,7 +11,9 @@ from google.protobuf.message import Message
 
 from common.channel import Rpc
 from common.errors import ConcurrentModification, DomainError
+from common.repetitions import NotAnsweredBefore
 from gateway.errors import PreconditionFailed
+from gateway.http_request import HttpRequest
 from gateway.routes import Route
 
 __all__ = ["Preconditions", "etag_of", "is_known"]
@@ -49,16 +51,19 @@ class Preconditions:
         self._rpcs = rpcs
 
     async def guard(
-        self, route: Route, message: Any, if_match: bytes | None
+        self, route: Route, message: Any, request: HttpRequest
     ) -> AbstractContextManager[None]:
         """Check If-Match; what is inside the context then does the work.
 
         A message that can name the version to change, and does not, is given that of If-Match, so
-        that nobody can come in between. Else the record is read and compared beforehand.
+        that nobody can come in between. Else the record is read and compared beforehand; a request
+        under a key that finds it changed may have changed it itself: then it only gets the answer
+        that it had the first time.
 
         Raises:
             PreconditionFailed: the record is in another state, or there cannot be one.
         """
+        if_match = request.if_match
         if if_match is None or route.verb == "GET":
             return nullcontext()
         reading = self._records.get(route.record)
@@ -70,9 +75,12 @@ class Preconditions:
         if len(versions) == 1 and getattr(message, "version", None) == 0:
             message.version = versions[0]
             return _failing_when_changed()
-        if await self._etag(reading, message.id) not in _listed(if_match):
+        if await self._etag(reading, message.id) in _listed(if_match):
+            return nullcontext()
+        if request.idempotency_key is None or request.validate_only:
             raise PreconditionFailed
-        return nullcontext()
+        request.repeats_only = True
+        return _failing_when_changed()
 
     async def _etag(self, reading: Route, record_id: str) -> bytes:
         request: Message = reading.policy.request(id=record_id)
@@ -85,7 +93,7 @@ def _failing_when_changed() -> Iterator[None]:
     try:
         yield
     except DomainError as error:
-        if error.reason == ConcurrentModification.reason:
+        if error.reason in (ConcurrentModification.reason, NotAnsweredBefore.reason):
             raise PreconditionFailed from error
         raise
 

@@ -5,6 +5,8 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from gateway.shown_example import example_of
+
 Object = dict[str, Any]
 
 
@@ -64,7 +66,9 @@ def _operation(document: Object, method: str, path: str, operation: Object) -> I
         schema = _resolved(document, body["content"]["application/json"]["schema"])
         if schema.get("properties"):
             yield "<h4>Body</h4>" + _fields(schema)
-    yield "<h4>Answers</h4><p>" + " ".join(_answers(operation)) + "</p></section>"
+    yield "<h4>Answers</h4><p>" + " ".join(_answers(operation)) + "</p>"
+    yield from example_of(method, path, operation)
+    yield "</section>"
 
 
 def _answers(operation: Object) -> Iterator[str]:

@@ -10,6 +10,7 @@ from common import caller
 from common.channel import Rpc
 from common.errors import DomainError
 from common.rpc_policy import RpcPolicy, Settlement
+from common.secret_fields import has_secrets
 from gateway.feed import Feed
 
 # A lost event is noticed by looking: often while nothing arrives over Redis at all, more and more
@@ -60,7 +61,19 @@ class Settlements:
         policy, rpc = self._reads[settlement.read]
         request: Callable[..., Message] = policy.request
         try:
-            return await rpc(request(id=answer.id), timeout=_READ_SECONDS)
+            read = await rpc(request(id=answer.id), timeout=_READ_SECONDS)
         except DomainError:
             # The command has been carried out: whatever goes wrong now, its answer stands.
             return answer
+        _show_again(answer, read)
+        return read
+
+
+def _show_again(answer: Any, read: Any) -> None:
+    """Let a resource that was read later show what a command's answer alone shows: secrets."""
+    for field, value in answer.ListFields():
+        kind = field.message_type
+        if kind is None or field.is_repeated or not has_secrets(kind):
+            continue
+        if not read.HasField(field.name):
+            getattr(read, field.name).CopyFrom(value)

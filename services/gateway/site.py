@@ -20,7 +20,9 @@ from gateway.reference_page import reference_page
 from gateway.routes import PREFIX, Routes
 
 # The page brings its own style and loads nothing.
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def site(
@@ -73,7 +75,7 @@ def _pages(
         return _json(document_json)
 
     async def show_docs(_: Request) -> Response:
-        headers = {"content-security-policy": _PAGE_POLICY, "x-content-type-options": "nosniff"}
+        headers = {"content-security-policy": _PAGE_POLICY}
         return Response(page, media_type="text/html", headers=headers)
 
     return Starlette(

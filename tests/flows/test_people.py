@@ -30,6 +30,7 @@ async def test_one_call_makes_a_company_that_can_work(
 
     assert made.status_code == 201, made.text
     assert made.json()["awaiting"] == []
+    assert made.json()["admin"]["email"] == admin["email"]
     async with httpx.AsyncClient(base_url=str(operator.base_url), timeout=60) as boss:
         login = {"tenant": slug, "email": admin["email"], "password": PASSWORD}
         session = await boss.post("/auth/login", json=login)

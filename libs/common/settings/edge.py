@@ -34,8 +34,8 @@ class EdgeSettings:
         frozenset[str],
         Variable(
             "KV_ERP_TRUSTED_ORIGINS",
-            "Origins besides the gateway's own whose pages may use its session cookie, such as "
-            "https://app.example.com; several with commas.",
+            "Origins besides the gateway's own whose pages may read its answers (CORS) and use its "
+            "session cookie, such as https://app.example.com; several with commas.",
             origins,
         ),
     ] = frozenset()

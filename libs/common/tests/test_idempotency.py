@@ -13,7 +13,7 @@ from common.database import Database, Transaction
 from common.errors import DomainError, InvalidRequest, NotFound
 from common.group_commit import GroupCommit
 from common.idempotency import IdempotencyKeyInProgress, IdempotencyKeyReused
-from common.repetitions import Repetitions
+from common.repetitions import NotAnsweredBefore, Repetitions, refuse_first
 from common.rpc_policy import read_policies
 from common.testing import as_user
 from erp.inventory.v1 import inventory_pb2 as pb
@@ -204,3 +204,17 @@ async def test_a_malformed_key_is_refused(shop: Shop, tenant: UUID, key: str) ->
         await shop.ask(key)
 
     assert refused.value.violations[0].pointer == "/idempotency-key"
+
+
+async def test_who_may_only_repeat_gets_the_first_answer_or_none(
+    database: Database, tenant: UUID
+) -> None:
+    shop, request = Shop(database), api.CreateProductRequest(sku="OAK")
+
+    with as_user(tenant):
+        with pytest.raises(NotAnsweredBefore):
+            await shop.repetitions.answer(CREATE, request, "key", refuse_first)
+        first = await shop.ask("key")
+        again = await shop.repetitions.answer(CREATE, request, "key", refuse_first)
+
+    assert again == first

@@ -10,6 +10,7 @@ import structlog
 from common import ids, logging, tracing
 from common.caller import Caller, acting_as
 from common.settings import load_settings
+from erp.gateway.v1.tenant_pb2 import FirstUser
 
 
 @pytest.fixture
@@ -98,3 +99,85 @@ def test_a_process_does_not_load_rich_for_its_logs():
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
     assert said.stdout == b"False\n"
+
+
+SECRETS = [
+    "connection to postgresql://app:hunter2-canary@db:5432/sales failed",
+    "authorization: Bearer hunter2-canary",
+    "cookie: __Host-session=hunter2-canary; path=/",
+    "host=db password=hunter2-canary user=app",
+]
+
+
+@pytest.mark.parametrize("format_name", ["json", "text"])
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_a_library_says_of_its_failure_holds_no_secret(lines, text, format_name):
+    written = lines(KV_ERP_LOG_FORMAT=format_name)
+
+    error = ConnectionError(text)
+    structlog.get_logger().warning("away", error=str(error), exc_info=error)
+
+    everything = "\n".join(written())
+    assert "hunter2" not in everything
+    assert "***" in everything
+
+
+def test_an_api_token_is_not_written_either(lines):
+    written = lines()
+
+    structlog.get_logger().info("called", by="kv_" + "x" * 43)
+
+    assert json.loads(written()[0])["by"] == "kv_***"
+
+
+FORGED = 'name\r\n{"event":"forged"}\x1b[2J\x9b31m\u2028\x7f'
+
+
+@pytest.mark.parametrize("format_name", ["json", "text"])
+def test_a_stranger_cannot_write_a_line_or_move_the_cursor(lines, format_name):
+    written = lines(KV_ERP_LOG_FORMAT=format_name)
+
+    structlog.get_logger().info("created", name=FORGED)
+    standard.getLogger("uvicorn.error").warning("bad header %s", FORGED)
+
+    found = written()
+    assert len(found) == 2
+    assert not any(character in line for line in found for character in "\x1b\x9b\u2028\x7f\r")
+    if format_name == "json":
+        assert json.loads(found[0])["name"] == FORGED
+
+
+def test_a_traceback_for_people_does_not_move_the_cursor_either(lines):
+    written = lines(KV_ERP_LOG_FORMAT="text")
+
+    structlog.get_logger().warning("broke", exc_info=ValueError(FORGED))
+
+    everything = "\n".join(written())
+    assert "ValueError" in everything
+    assert not any(character in everything for character in "\x1b\x9b\u2028\x7f\r")
+
+
+@pytest.mark.parametrize("format_name", ["json", "text"])
+def test_a_message_is_logged_without_its_secrets(lines, format_name):
+    written = lines(KV_ERP_LOG_FORMAT=format_name)
+
+    user = FirstUser(email="a@b.example", setup_token="kvs_canary")
+    structlog.get_logger().info("made", user=user, raw=b"\x1b[2J")
+
+    (line,) = written()
+    assert "a@b.example" in line
+    assert "canary" not in line
+    assert "\x1b" not in line
+
+
+def test_the_last_words_of_a_process_are_a_line():
+    program = (
+        "from common import logging; from common.settings import load_settings\n"
+        "logging.configure(load_settings({}), 'sales'); raise RuntimeError('canary')"
+    )
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    line = json.loads(said.stdout)
+    assert (line["event"], line["level"], said.stderr) == ("process broke", "critical", b"")
+    assert "canary" in line["exception"]

@@ -21,6 +21,7 @@ from gateway.api import Api
 from gateway.app import SYSTEM_REASONS
 from gateway.contract import SERVICES, all_services
 from gateway.credentials import Client
+from gateway.doorstep import Doorstep
 from gateway.feed import Feed
 from gateway.http_request import HttpRequest
 from gateway.http_server import HttpServer
@@ -97,7 +98,8 @@ async def server(sales_and_channel, feed, guests, limits, cache) -> AsyncIterato
     routes = Routes(all_services())
     kept = KeptRecords(cache, routes.all)
     api = Api(routes, channels, guests, limits, feed, kept, timeout_seconds=2)
-    server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
+    app = Doorstep(api, ["https://app.example.com"], behind_proxies=True)
+    server = HttpServer(app, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
     yield server
     await server.stop()

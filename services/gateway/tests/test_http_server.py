@@ -45,6 +45,24 @@ async def status_of(reader) -> int:
         (POST + b"content-length: -1\r\n\r\n{", 400),
         (POST + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400),
         (POST + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}", 400),
+        (POST + b"content-length: +2\r\n\r\n{}", 400),
+        (POST + b"content-length: 2, 2\r\n\r\n{}", 400),
+        (POST + b"content-length: 0x2\r\n\r\n{}", 400),
+        (POST + b"content-length: 99999999999999999999999\r\n\r\n{}", 400),
+        (POST + b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"transfer-encoding : chunked\r\n\r\n0\r\n\r\n", 400),
+        (GET + b"x: y\r\n folded: yes\r\n\r\n", 400),
+        (GET + b"x: a\x00b\r\n\r\n", 400),
+        (GET + b"x: a\rb\r\n\r\n", 400),
+        (GET + b"host: y\r\n\r\n", 400),
+        (GET + b"authorization: Bearer inventory.*\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nhost: x\n\n", 400),
+        (b"GET /\x00 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/3.0\r\nhost: x\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
+        (GET + b"x: y\r\n" * 200 + b"\r\n", 431),
     ],
 )
 async def test_a_connection_that_asks_too_much_is_told_so_and_closed(server, hurry, sent, status):
@@ -54,6 +72,25 @@ async def test_a_connection_that_asks_too_much_is_told_so_and_closed(server, hur
         assert await status_of(reader) == status
         await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+        b"chunked\r\n\r\nfffffffffffffffff\r\n{}",
+        b"xchunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_nothing_is_read_behind_a_body_without_a_certain_end(server, sales, body):
+    async with connection(server) as (reader, writer):
+        writer.write(POST + b"transfer-encoding: " + body + GET + b"\r\n")
+
+        answers = await asyncio.wait_for(reader.read(), 15)
+
+    assert answers.count(b"HTTP/1.1 ") <= 1
+    assert b"HTTP/1.1 2" not in answers
+    assert sales.asked == []
 
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(server, hurry):

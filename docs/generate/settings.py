@@ -1,12 +1,8 @@
-"""Writes docs/reference/ from the code: `python docs/generate.py`."""
+"""The page of settings."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from common.settings import Address, Settings, Variable, variables
-from ops.command_reference import command_line_page
-
-REFERENCE = Path(__file__).parent / "reference"
 
 
 def settings_page() -> str:
@@ -54,20 +50,3 @@ def _shown(default: object) -> str:
     if isinstance(default, Address) and default.port == 0:
         return f"{default.host}, any port"
     return f"`{default}`" if isinstance(default, str) else str(default)
-
-
-PAGES: dict[str, Callable[[], str]] = {
-    "settings.md": settings_page,
-    "command-line.md": command_line_page,
-}
-
-
-def main() -> None:
-    """Write every page anew."""
-    REFERENCE.mkdir(exist_ok=True)
-    for name, page in PAGES.items():
-        (REFERENCE / name).write_text(page())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,25 @@
+"""What the documentation of the API shows is what the API does."""
+
+import json
+
+from shop import client_of
+from story import ANSWERS, admin_of, play
+
+
+def form(value):
+    """What an answer is made of, without its values."""
+    if isinstance(value, dict):
+        return {name: form(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [form(value[0])] if value else []
+    return type(value).__name__
+
+
+async def test_the_story_of_the_examples_can_be_played(stack):
+    async with client_of(stack, "acme") as client:
+        answers = await play(client, admin_of(stack))
+
+    recorded = json.loads(ANSWERS.read_text())
+    assert answers.keys() == recorded.keys()
+    differing = {name for name in answers if form(answers[name]) != form(recorded[name])}
+    assert differing == set(), "run `make examples`"

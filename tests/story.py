@@ -1,0 +1,98 @@
+"""Plays the story of the API's examples: `python tests/story.py` records what is answered."""
+
+import asyncio
+import json
+import re
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+from shop import client_of
+
+from gateway import examples
+from gateway.contract import all_services
+from gateway.examples import Step, filled, story
+from gateway.routes import Route, Routes
+from ops.background import BackgroundStack, running
+
+ANSWERS = Path(examples.__file__).with_name("answers.json")
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_DAY = re.compile(r"20\d\d-\d\d-\d\d")
+_MONTH = re.compile(r"20\d\d-\d\d(?!\d)")
+_NUMBER = re.compile(r"\b([A-Z]{1,4})-(20\d\d-)?\d{6}\b")
+# What only its receiver may know is shown as what it is, not as what it was.
+_SECRET = re.compile(r'"(token|secret|setup_token|csrf_token)": "[^"]+"')
+
+
+def routes() -> dict[str, Route]:
+    """All routes by their rpc."""
+    return {route.method.name: route for route in Routes(all_services()).all}
+
+
+async def play(client: httpx.AsyncClient, admin: dict[str, str]) -> dict[str, Any]:
+    """Ask everything in order; the answers by the names of their steps."""
+    run, digits = f"-{secrets.token_hex(3)}", str(secrets.randbelow(9_000) + 1_000)
+    known: dict[str, Any] = {"admin": admin}
+    known_routes = routes()
+    for step in story():
+        answer = await _ask(client, known_routes[step.operation], step, known, run, digits)
+        expected = int(known_routes[step.operation].success)
+        assert answer.status_code == expected, f"{step.name}: {answer.status_code} {answer.text}"
+        known[step.name] = answer.json() if answer.content else None
+    del known["admin"]
+    return shown(known, run, digits)
+
+
+async def _ask(
+    client: httpx.AsyncClient, route: Route, step: Step, known: Any, run: str, digits: str
+) -> httpx.Response:
+    path = route.template.format(**filled(step.path, known))
+    return await client.request(
+        route.verb,
+        path.removeprefix("/api/v1"),
+        params=filled(step.query, known),
+        json=filled(step.body, known, run, digits),
+        headers={"Prefer": f"wait={step.wait}"} if step.wait else {},
+    )
+
+
+def shown(answers: Any, run: str, digits: str) -> Any:
+    """Answers with invented ids, times and numbers, the same whenever they are recorded."""
+    text = json.dumps(answers).replace(run, "")
+    text = text.replace(f"69{digits}", "6920")
+    seen: dict[str, str] = {}
+    text = _ID.sub(lambda found: seen.setdefault(found[0], _id(len(seen))), text)
+    text = _TIME.sub("2026-03-31T09:30:00Z", text)
+    text = _DAY.sub("2026-03-31", text)
+    text = _MONTH.sub("2026-03", text)
+    text = _NUMBER.sub(lambda found: f"{found[1]}-{'2026-' if found[2] else ''}000001", text)
+    return json.loads(_SECRET.sub(r'"\1": "…"', text))
+
+
+def _id(number: int) -> str:
+    return f"0195e8a0-0000-7000-8000-{number + 1:012d}"
+
+
+def admin_of(stack: BackgroundStack) -> dict[str, str]:
+    """Who logs in, in the story."""
+    acme = stack.state["tenants"]["acme"]
+    return {"email": acme["admin_email"], "password": acme["admin_password"], "tenant": "acme"}
+
+
+async def record(stack: BackgroundStack) -> None:
+    """Write the answers anew."""
+    async with client_of(stack, "acme") as client:
+        answers = await play(client, admin_of(stack))
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(answer, ensure_ascii=False)}"
+        for name, answer in answers.items()
+    ]
+    ANSWERS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch) / "dev") as stack:
+        asyncio.run(record(stack))
