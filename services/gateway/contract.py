@@ -2,7 +2,7 @@
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
-from erp.accounting.v1 import accounting_service_pb2
+from erp.accounting.v1 import accounting_service_pb2, report_file_service_pb2
 from erp.gateway.v1 import (
     audit_service_pb2,
     event_service_pb2,
@@ -12,13 +12,13 @@ from erp.gateway.v1 import (
     tenant_service_pb2,
     user_service_pb2,
 )
-from erp.inventory.v1 import inventory_service_pb2
-from erp.sales.v1 import sales_service_pb2
+from erp.inventory.v1 import inventory_service_pb2, product_file_service_pb2
+from erp.sales.v1 import customer_file_service_pb2, sales_service_pb2
 
 _FILES: dict[str, tuple[FileDescriptor, ...]] = {
-    "inventory": (inventory_service_pb2.DESCRIPTOR,),
-    "accounting": (accounting_service_pb2.DESCRIPTOR,),
-    "sales": (sales_service_pb2.DESCRIPTOR,),
+    "inventory": (inventory_service_pb2.DESCRIPTOR, product_file_service_pb2.DESCRIPTOR),
+    "accounting": (accounting_service_pb2.DESCRIPTOR, report_file_service_pb2.DESCRIPTOR),
+    "sales": (sales_service_pb2.DESCRIPTOR, customer_file_service_pb2.DESCRIPTOR),
     "gateway": (
         gateway_service_pb2.DESCRIPTOR,
         session_service_pb2.DESCRIPTOR,

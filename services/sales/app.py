@@ -12,6 +12,7 @@ from common.command_line import WorkerOptions
 from common.deadline import DeadlineExceeded
 from common.duties import Duty
 from common.errors import Unavailable
+from common.files.tables import EXPORT_PARTS, EXPORTS, IMPORTS, keep_files
 from common.mailer import Mailer
 from common.process import Stop
 from common.runtime import Runtime
@@ -20,10 +21,16 @@ from common.settings import Settings
 from erp.accounting.v1 import accounting_service_pb2, accounting_service_pb2_grpc
 from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from erp.inventory.v1.inventory_pb2 import Reservation
-from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
-from sales import expiring, listeners, mailing
+from erp.sales.v1 import (
+    customer_file_service_pb2,
+    customer_file_service_pb2_grpc,
+    sales_service_pb2,
+    sales_service_pb2_grpc,
+)
+from sales import customer_files, expiring, listeners, mailing
 from sales.audit import auditor_of
 from sales.figures import BUSINESS
+from sales.file_servicer import CustomerFileServiceServicer
 from sales.goods import Hold, OtherServices
 from sales.lookups import Lookups
 from sales.order_desk import OrderDesk
@@ -32,10 +39,11 @@ from sales.servicer import SalesServicer
 
 NAME = "sales"
 # Modules with handlers of jobs.
-HANDLERS = (mailing,)
+HANDLERS = (mailing, customer_files)
 SYSTEM_REASONS = frozenset({expiring.SYSTEM_REASON})
 LOOKUP_SECONDS = 5.0
 _OWN = sales_service_pb2.DESCRIPTOR.services_by_name["SalesService"]
+_FILES = customer_file_service_pb2.DESCRIPTOR.services_by_name["CustomerFileService"]
 _INVENTORY = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
 _ACCOUNTING = accounting_service_pb2.DESCRIPTOR.services_by_name["AccountingService"]
 
@@ -46,13 +54,21 @@ async def serve(settings: Settings, stop: Stop) -> None:
     servicer = SalesServicer(opened.database, OrderDesk(opened.database, others(opened)))
     register = sales_service_pb2_grpc.add_SalesServiceServicer_to_server
     auditor = auditor_of(opened.database)
-    await opened.serve(stop, Service(_OWN, register, servicer), auditor=auditor)
+    files = Service(
+        _FILES,
+        customer_file_service_pb2_grpc.add_CustomerFileServiceServicer_to_server,
+        CustomerFileServiceServicer(opened.database),
+    )
+    await opened.serve(stop, Service(_OWN, register, servicer), files, auditor=auditor)
 
 
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Apply other services' events and keep the clock until told to stop."""
     opened = Runtime(NAME, settings, SYSTEM_REASONS, HANDLERS)
-    duties = [Duty("end expired orders", 1.0, partial(expiring.expire_all, opened.database))]
+    duties = [
+        Duty("end expired orders", 1.0, partial(expiring.expire_all, opened.database)),
+        keep_files(opened.database, IMPORTS, EXPORTS, EXPORT_PARTS),
+    ]
     with mailing.sending_by(Mailer(settings)):
         await opened.work(stop, options, listeners, duties, BUSINESS)
 

@@ -1,0 +1,12 @@
+"""Reports in files."""
+
+from alembic import op
+
+from common.files.tables import export_tables
+
+revision = "0031_files"
+down_revision = "0030_audit_log"
+
+
+def upgrade() -> None:
+    op.execute(export_tables("accounting"))
