@@ -23,15 +23,13 @@ from starlette.types import ASGIApp
 
 import gateway
 from common import outbox, runtime
-from common.audit_log import AuditLogServicer
 from common.cache import Cache
-from common.certificates import certificates_of
-from common.channel import Channel, connect
+from common.channel import Channel
 from common.command_line import WorkerOptions
 from common.database import Database, Flush, RingDoorbell, habits_of
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
-from common.identity import minter_of, verifier_of
+from common.identity import verifier_of
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
@@ -39,13 +37,12 @@ from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
-from common.rpc_policy import read_policies
-from common.runtime import AUDIT_LOG, Runtime
+from common.runtime import Runtime
 from common.sealing import Seal
 from common.server import Server, Service
 from common.settings import Settings
 from common.tasks import end
-from erp.audit.v1 import audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
+from erp.audit.v1 import audit_pb2
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import (
@@ -57,7 +54,7 @@ from erp.gateway.v1 import (
     gateway_service_pb2_grpc,
 )
 from erp.jobs.v1 import job_service_pb2 as jobs_of_services
-from gateway import accounts, api_tokens, invariants_watch, operators, tenants
+from gateway import accounts, api_tokens, invariants_watch, operators, peers, tenants
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
@@ -83,7 +80,7 @@ from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
 
-NAME = "gateway"
+NAME = peers.OWN_NAME
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
@@ -164,7 +161,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     channels = {
         name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG) for name in SERVICES if name != NAME
     }
-    audit_logs = AuditLogs(_audit_logs(channels, opened.database))
+    audit_logs = AuditLogs(peers.audit_logs(channels, opened.database))
     invariants = _invariants(channels, opened.database, audit_logs)
     seconds = settings.invariants_seconds
     duties = invariants_watch.duties(invariants.check, opened.database, seconds)
@@ -187,8 +184,8 @@ class _Gateway:
         routes = Routes(all_services())
         cache = Cache(_redis(settings, opened, Role.CACHE), settings.cache_prefix)
         kept = KeptRecords(cache, routes.all)
-        channels = _channels(settings, opened)
-        logs = _event_logs(channels)
+        channels = peers.channels(settings, opened)
+        logs = peers.event_logs(channels)
         bells = Bells(logs, lambda: feed.connected)
         feed = _feed(routes, _redis(settings, opened, Role.QUEUE), bells)
         publisher = Publisher(publishing, feed, _told(bells, kept))
@@ -198,12 +195,12 @@ class _Gateway:
         logs[NAME] = EventLogServicer(NAME, database)
         jobs = jobs_of_all(channels, NAME, database)
         opened.push_async_callback(database.close)
-        entrance = _entrance(settings, opened, database, cache, _auditors(channels))
+        entrance = _entrance(settings, opened, database, cache, peers.auditors(channels))
         pages = EventPages(logs)
         more = [*entrance.services, _feed_service(pages), job_service(jobs)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
-        own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
+        own = peers.connect_to(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
@@ -227,7 +224,7 @@ def _grpc_server(
     publisher: Publisher,
     more: Sequence[Service],
 ) -> Server:
-    audit_logs = AuditLogs(_audit_logs(channels, database))
+    audit_logs = AuditLogs(peers.audit_logs(channels, database))
     servicer = GatewayServicer(database, _invariants(channels, database, audit_logs))
     add_audit = audit_service_pb2_grpc.add_AuditServiceServicer_to_server
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -247,12 +244,6 @@ def _grpc_server(
     # The key of sessions, for another purpose.
     seal = Seal.from_text(settings.need_secret("session_key"))
     return Server(NAME, settings, services, verifier, checks, Repetitions(database, seal))
-
-
-def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
-    """The events of the other services."""
-    stub: Any = events_pb2_grpc.EventLogStub
-    return {name: stub(channel) for name, channel in channels.items()}
 
 
 def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:
@@ -314,23 +305,11 @@ def _http_server(
     return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
 
 
-def _audit_logs(channels: Mapping[str, Channel], database: Database) -> dict[str, Any]:
-    """The audit logs of all services."""
-    stub: Any = audit_log_pb2_grpc.AuditLogStub
-    others = {name: stub(channel) for name, channel in channels.items()}
-    return {**others, NAME: AuditLogServicer(NAME, database)}
-
-
-def _auditors(channels: Mapping[str, Channel]) -> dict[str, Auditor]:
-    auditor: Any = audit_pb2_grpc.AuditorStub
-    return {name: auditor(channel) for name, channel in channels.items()}
-
-
 def _invariants(
     channels: Mapping[str, Channel], database: Database, audit_logs: AuditLogs
 ) -> Invariants:
     event_log_of: Any = events_pb2_grpc.EventLogStub
-    auditors = _auditors(channels)
+    auditors = peers.auditors(channels)
     head, untouched = partial(own_head, database), audit_logs.violations
     return Invariants(auditors, event_log_of(channels["sales"]), head, untouched)
 
@@ -346,25 +325,6 @@ def _system_health(
             **{name: serves(channel) for name, channel in channels.items()},
         }
     )
-
-
-def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
-    """Channels to the other services by name."""
-    channels = {
-        name: _connect(settings.need_target(name), name, settings)
-        for name in SERVICES
-        if name != NAME
-    }
-    for channel in channels.values():
-        opened.push_async_callback(channel.close)
-    return channels
-
-
-def _connect(target: str, service: str, settings: Settings) -> Channel:
-    inner = (_EVENTS["EventLog"], _AUDITOR, AUDIT_LOG, _JOBS)
-    policies = read_policies(*SERVICES[service], *inner)
-    certificates = certificates_of(settings)
-    return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
 
 def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:
