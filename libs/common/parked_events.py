@@ -73,7 +73,7 @@ async def _apply(database: Database, lanes: dict[tuple[str, str], Lane], row: Ro
     """Apply and remove it in one transaction."""
     listener, _, kind = row.name.partition(":")
     lane = lanes.get((listener, row.source))
-    if lane is None or kind not in lane.listenings:
+    if lane is None or not lane.hears(kind):
         raise LookupError("no listener of this service applies it any more")
     async with database.tenant_transaction() as tx:
         lock = {"tenant_id": row.tenant_id, "listener": listener, "source": row.source}
@@ -82,7 +82,7 @@ async def _apply(database: Database, lanes: dict[tuple[str, str], Lane], row: Ro
             return
         payload = await tx.scalar(_TAKE, _key(row))
         if payload is not None:
-            listening = lane.listenings[kind]
+            listening = lane.listening_to(kind)
             event = Event.FromString(payload)
             await listening.listener(tx, [heard_of(listening, event)])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +92,7 @@ class Schedule:
         return NewJob(job_id, name, payload, "", queue=self.queue, unique_key=key)
 
 
-def schedules_of(modules: Iterable[ModuleType]) -> list[Schedule]:
+def schedules_of(modules: Iterable[ModuleType | SimpleNamespace]) -> list[Schedule]:
     """The schedules among the constants of these modules."""
     found = (item for module in modules for item in vars(module).values())
     return [item for item in found if isinstance(item, Schedule)]
