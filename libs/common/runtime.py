@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -78,7 +78,7 @@ class Runtime:
         name: str,
         settings: Settings,
         system_reasons: frozenset[str] = frozenset(),
-        handlers: Sequence[ModuleType] = (),
+        handlers: Sequence[ModuleType | SimpleNamespace] = (),
     ) -> None:
         self.name = name
         self.settings = settings
@@ -204,7 +204,7 @@ class Runtime:
         lanes = [
             lane
             for lane in (lanes_of(listeners) if listeners else [])
-            if not options.queues or lane.name in options.queues
+            if not options.queues or lane.queue in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
         sealing = seal_audit_log(self.name, self.database)

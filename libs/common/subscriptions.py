@@ -26,6 +26,10 @@ LARGEST_BATCH = 100
 # An event whose worker cannot reach its database has not failed; it is tried again after this,
 # uncounted.
 AWAY_SECONDS = 0.5
+# The lane of who listens to all events of those tenants that want it.
+ALL_EVENTS = "all events"
+# How long a tenant that does not want it is not asked again.
+_UNWANTED_SECONDS = 1.0
 
 _LABELS = ["service", "lane", "source"]
 _APPLIED = Counter("kv_erp_events_applied_total", "Events that had their effect.", _LABELS)
@@ -106,6 +110,33 @@ def listens_to(
     return mark
 
 
+def hears_all(
+    *sources: str, queue: str = "default", tries: int = 3, backoff: float = 10
+) -> Callable[[Callable[[Transaction, Sequence[Heard[Event]]], Awaitable[None]]], Listener]:
+    """Mark a function as the listener to all events of these services, of tenants that want it.
+
+    It receives the events themselves, whatever their type, otherwise as `listens_to` says. It is
+    called for a tenant from the moment at which the tenant has a row in `subscriptions` for
+    ALL_EVENTS and the source: whoever makes the row says where to begin. A service has one such
+    listener.
+
+    Args:
+        sources: the services.
+        queue: "high", "default" or "low"; a worker may serve some of them.
+        tries: how often an event is tried before it is parked.
+        backoff: seconds before the second try; doubles with each further one.
+    """
+
+    def mark(
+        listener: Callable[[Transaction, Sequence[Heard[Event]]], Awaitable[None]],
+    ) -> Listener:
+        all_of = Listening(Event, queue, tries, backoff, listener)
+        listener.__hearing__ = [Lane(ALL_EVENTS, source, {}, all_of) for source in sources]  # type: ignore[attr-defined]
+        return listener
+
+    return mark
+
+
 @dataclass(frozen=True)
 class Lane:
     """The listeners of one service that share a position in one source's events."""
@@ -113,6 +144,26 @@ class Lane:
     name: str
     source: str
     listenings: dict[str, Listening] = field(default_factory=dict)
+    # Of a lane for all events, in place of those by type.
+    all_of: Listening | None = None
+
+    @property
+    def types(self) -> list[str]:
+        """The types that are listened to; none when all are."""
+        return list(self.listenings)
+
+    def hears(self, kind: str) -> bool:
+        """Whether events of this type are listened to."""
+        return self.all_of is not None or kind in self.listenings
+
+    def listening_to(self, kind: str) -> Listening:
+        """Who listens to events of this type."""
+        return self.all_of or self.listenings[kind]
+
+    @property
+    def queue(self) -> str:
+        """The queue of its listeners."""
+        return self.all_of.queue if self.all_of else self.name
 
 
 def lanes_of(module: ModuleType) -> list[Lane]:
@@ -123,6 +174,8 @@ def lanes_of(module: ModuleType) -> list[Lane]:
         if isinstance(listening, Listening):
             key = (listening.queue, listening.source)
             lanes.setdefault(key, Lane(*key)).listenings[listening.type] = listening
+        for lane in getattr(item, "__hearing__", ()):
+            lanes[lane.name, lane.source] = lane
     return list(lanes.values())
 
 
@@ -172,14 +225,32 @@ class Subscription:
     position: int | None = None
     # How far this process has looked: past `position` where nothing was for this lane.
     seen: int = 0
+    # Until when this process takes it that nobody wants it.
+    unwanted_until: float = 0.0
 
-    async def load(self) -> int:
-        """Read the stored position anew, creating the row the first time."""
+    async def load(self) -> int | None:
+        """Read the stored position anew, creating the row the first time.
+
+        None where the tenant has to want it, and does not.
+        """
+        if self.lane.all_of is not None:
+            return await self._load_if_wanted()
         async with self.database.tenant_transaction() as tx:
             row = await tx.row(_STATE, self._key())
             if row is None:
                 await tx.execute(_ENSURE, self._key())
         self.position = row.position if row else 0
+        return self.position
+
+    async def _load_if_wanted(self) -> int | None:
+        if time.monotonic() < self.unwanted_until:
+            return None
+        async with self.database.read_transaction(fresh=True) as tx:
+            row = await tx.row(_STATE, self._key())
+        if row is None:
+            self.unwanted_until = time.monotonic() + _UNWANTED_SECONDS
+            return None
+        self.position = row.position
         return self.position
 
     async def apply(self, events: Sequence[Event], position: int) -> float:
@@ -269,7 +340,7 @@ class Subscription:
         return 0.0
 
     async def _record_failure(self, event: Event, error: Exception) -> float:
-        listening = self.lane.listenings[event.type]
+        listening = self.lane.listening_to(event.type)
         async with self.database.tenant_transaction() as tx:
             attempts = (await self._lock(tx)).attempts + 1
             log.warning(
@@ -304,13 +375,15 @@ class Subscription:
         return row
 
     def _runs(self, events: Sequence[Event]) -> Iterator[tuple[Listening, list[Heard[Message]]]]:
-        for kind, run in groupby(events, key=lambda event: event.type):
-            listening = self.lane.listenings[kind]
+        def listening_to(event: Event) -> Listening:
+            return self.lane.listening_to(event.type)
+
+        for listening, run in groupby(events, key=listening_to):
             yield (
                 listening,
                 [
                     Heard(
-                        listening.message.FromString(event.data),
+                        _message_of(event, listening),
                         event.request_id,
                         event.sequence,
                         event.time.ToDatetime(UTC),
@@ -352,3 +425,7 @@ def _working_on(events: Sequence[Event], traces: Sequence[Trace]) -> AbstractCon
 
 def _seconds_until(moment: datetime | None) -> float:
     return max(0.0, moment.timestamp() - time.time()) if moment else 0.0
+
+
+def _message_of(event: Event, listening: Listening) -> Message:
+    return event if listening.message is Event else listening.message.FromString(event.data)

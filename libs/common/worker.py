@@ -139,7 +139,7 @@ class EventWorker:
             log.warning("unreadable doorbell", bell=bell[:200])
             return
         for lane in self._lanes.values():
-            if lane.source == source and event["type"] in lane.listenings:
+            if lane.source == source and lane.hears(event["type"]):
                 self._wake((lane.name, source, tenant_id))
 
     async def _poll(self) -> None:
@@ -229,8 +229,10 @@ class EventWorker:
             if subscription.position is not None
             else await subscription.load()
         )
+        if position is None:
+            return 0.0, 0
         lane = subscription.lane
-        request = ReadRequest(after=position, types=list(lane.listenings), limit=LARGEST_BATCH)
+        request = ReadRequest(after=position, types=lane.types, limit=LARGEST_BATCH)
         response = await self._logs[lane.source].Read(request)
         subscription.seen = response.position
         key = (lane.name, lane.source, subscription.tenant_id)

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 from collections.abc import (
     AsyncIterator,
-    Awaitable,
     Callable,
     Coroutine,
     Mapping,
@@ -47,16 +46,13 @@ from common.settings import Settings
 from common.tasks import end
 from erp.audit.v1 import audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
-from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
-    event_service_pb2,
-    event_service_pb2_grpc,
     gateway_service_pb2,
     gateway_service_pb2_grpc,
 )
-from gateway import accounts, api_tokens, invariants_watch, operators, tenants
+from gateway import accounts, api_tokens, invariants_watch, listeners, operators, tenants
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
@@ -65,7 +61,7 @@ from gateway.doorstep import Doorstep
 from gateway.entrance import Entrance
 from gateway.event_bells import Bells
 from gateway.event_pages import EventPages
-from gateway.event_servicer import EventServicer
+from gateway.event_setup import LIST_EVENTS, feed_service, streams_of, told
 from gateway.event_stream import EventStreams
 from gateway.feed import Feed
 from gateway.figures import FIGURES
@@ -80,6 +76,9 @@ from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
+from gateway.webhook_deliveries import SYSTEM_REASON as OLD_DELIVERIES
+from gateway.webhook_deliveries import forget_old_deliveries
+from gateway.webhook_setup import sender_of, webhook_service
 
 NAME = "gateway"
 # Modules with the gateway's handlers of jobs.
@@ -90,13 +89,12 @@ SYSTEM_REASONS = frozenset(
         accounts.LOGIN,
         operators.SYSTEM_REASON,
         tenants.LOOKUP,
+        OLD_DELIVERIES,
         *runtime.SYSTEM_REASONS,
     }
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
-_FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
-LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
@@ -157,15 +155,17 @@ async def serve(settings: Settings, stop: Stop) -> None:
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Do the gateway's jobs and duties until told to stop."""
     reasons = SYSTEM_REASONS | {invariants_watch.SYSTEM_REASON}
-    opened = Runtime(NAME, settings, reasons, HANDLERS)
+    handlers: list[Any] = [*HANDLERS, sender_of(settings).handlers]
+    opened = Runtime(NAME, settings, reasons, handlers)
     channels = {
         name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG) for name in SERVICES if name != NAME
     }
     audit_logs = AuditLogs(_audit_logs(channels, opened.database))
     invariants = _invariants(channels, opened.database, audit_logs)
     seconds = settings.invariants_seconds
-    duties = invariants_watch.duties(invariants.check, opened.database, seconds)
-    await opened.work(stop, options, duties=duties, business=FIGURES)
+    watching = invariants_watch.duties(invariants.check, opened.database, seconds)
+    duties = [*watching, forget_old_deliveries(opened.database)]
+    await opened.work(stop, options, listeners, duties, FIGURES)
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _Gateway:
         logs = _event_logs(channels)
         bells = Bells(logs, lambda: feed.connected)
         feed = _feed(routes, _redis(settings, opened, Role.QUEUE), bells)
-        publisher = Publisher(publishing, feed, _told(bells, kept))
+        publisher = Publisher(publishing, feed, told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         job_bell = JobBell(NAME, publishing)
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
@@ -196,14 +196,14 @@ class _Gateway:
         opened.push_async_callback(database.close)
         entrance = _entrance(settings, opened, database, cache, _auditors(channels))
         pages = EventPages(logs)
-        more = [*entrance.services, _feed_service(pages)]
+        more = [*entrance.services, *_outwards(settings, database, pages)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
         own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
-        streams = _streams(settings, pages, bells)
+        streams = streams_of(settings, pages, bells)
         calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
         limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
         api = calls(limits, feed, kept, opening, **_api_options(settings))
@@ -251,16 +251,6 @@ def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
     return {name: stub(channel) for name, channel in channels.items()}
 
 
-def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:
-    """Who is told of published events before they are on Redis."""
-
-    async def hear(events: Sequence[Event]) -> None:
-        bells.published(events)
-        await kept.hear(events)
-
-    return hear
-
-
 def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
     return Feed(_settlement_events(routes), listening, bells.hear)
 
@@ -268,11 +258,6 @@ def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
 def _api_options(settings: Settings) -> dict[str, Any]:
     origins = Origins(settings.trusted_origins)
     return {"origins": origins, "timeout_seconds": settings.request_timeout_seconds}
-
-
-def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
-    most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
-    return EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
 
 
 def _entrance(
@@ -287,9 +272,8 @@ def _entrance(
     return Entrance.of(settings, database, of_sessions, of_logins, cache, auditors)
 
 
-def _feed_service(pages: EventPages) -> Service:
-    add = event_service_pb2_grpc.add_EventServiceServicer_to_server
-    return Service(_FEED, add, EventServicer(pages))
+def _outwards(settings: Settings, database: Database, pages: EventPages) -> list[Service]:
+    return [feed_service(pages), webhook_service(settings, database, pages)]
 
 
 def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:

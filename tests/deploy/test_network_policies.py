@@ -51,11 +51,10 @@ def arrows():
         yield (service, "migration"), ("postgres", "postgres"), POSTGRES
         for other in called_by(service):
             yield (service, "server"), (other, "server"), GRPC
-        if service != "gateway":
-            for target, port in data:
-                yield (service, "worker"), target, port
-            for other in followed_by(service):
-                yield (service, "worker"), (other, "server"), GRPC
+        for target, port in data:
+            yield (service, "worker"), target, port
+        for other in followed_by(service):
+            yield (service, "worker"), (other, "server"), GRPC
     # Redis's members among themselves; PostgreSQL's are the operator's.
     for port in (REDIS, SENTINEL):
         yield ("redis", "redis"), ("redis", "redis"), port
