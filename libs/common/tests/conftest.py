@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import audit_seals, event_log, outbox, partitions
+from common import audit_seals, event_log, figures, outbox, partitions
 from common.audit_tables import audit_tables, audited
 from common.database import Database
 from common.jobs.enqueueing import store_jobs
@@ -13,7 +13,7 @@ from common.jobs.tables import SYSTEM_REASON as JOBS
 from common.jobs.tables import job_tables
 from common.kept_answers import idempotency_keys
 from common.partitions import rolling_partitions
-from common.schema import event_tables, number_series, partitioned_events, protect
+from common.schema import event_tables, number_series, partitioned_events, protect, traced
 from common.testing import ServiceDatabase, TestServers
 from ops.urls import with_account, with_database
 
@@ -50,6 +50,7 @@ def scratch(servers: TestServers) -> ServiceDatabase:
             + partitions.EVENTS.roll()
             + audit_tables("scratch")
             + job_tables("scratch")
+            + traced("events", "jobs")
             + _NOTES
             + protect("scratch", "notes")
             + audited("notes", "note", hidden=("secret",))
@@ -75,6 +76,7 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
                 partitions.SYSTEM_REASON,
                 audit_seals.SYSTEM_REASON,
                 JOBS,
+                figures.SYSTEM_REASON,
             }
         ),
         write_events=outbox.write_events("notes"),
