@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -25,13 +25,18 @@ from common.event_log import EventLogServicer
 from common.figures import OF_EVERY_DATABASE, Figure
 from common.health import Health
 from common.identity import minter_of, verifier_of
+from common.jobs import tables
 from common.jobs.attempts import Limits
+from common.jobs.batches import forget_batches
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
-from common.jobs.tables import QUEUES
-from common.jobs.tables import SYSTEM_REASON as JOBS
+from common.jobs.schedules import keep_schedules, schedules_of
+from common.jobs.servicer import JobServicer
+from common.listening import Lane, lanes_of
 from common.locks import Locks
+from common.parked_events import SYSTEM_REASON as PARKED_EVENTS
+from common.parked_events import retry_parked_events
 from common.partitions import keep_partitions
 from common.probed_port import probed
 from common.process import Stop
@@ -40,14 +45,15 @@ from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
-from common.subscriptions import lanes_of
 from common.tasks import end
 from erp.audit.v1 import audit_log_pb2, audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
+from erp.jobs.v1 import job_service_pb2, job_service_pb2_grpc
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
+JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 AUDIT_LOG = audit_log_pb2.DESCRIPTOR.services_by_name["AuditLog"]
 # What every service looks past tenants for.
@@ -57,7 +63,8 @@ SYSTEM_REASONS = frozenset(
         partitions.SYSTEM_REASON,
         figures.SYSTEM_REASON,
         audit_seals.SYSTEM_REASON,
-        JOBS,
+        tables.SYSTEM_REASON,
+        PARKED_EVENTS,
     }
 )
 
@@ -78,11 +85,12 @@ class Runtime:
         name: str,
         settings: Settings,
         system_reasons: frozenset[str] = frozenset(),
-        handlers: Sequence[ModuleType] = (),
+        handlers: Sequence[ModuleType | SimpleNamespace] = (),
     ) -> None:
         self.name = name
         self.settings = settings
         self.handlings = handlings_of(handlers)
+        self.schedules = schedules_of(handlers)
         self._minter = minter_of(settings)
         self._certificates = certificates_of(settings)
         self._channels: dict[str, Channel] = {}
@@ -140,6 +148,11 @@ class Runtime:
                 EventLogServicer(self.name, self.database),
             ),
             Service(AUDITOR, audit.add_AuditorServicer_to_server, auditor),
+            Service(
+                JOBS,
+                job_service_pb2_grpc.add_JobServiceServicer_to_server,
+                JobServicer(self.name, self.database),
+            ),
             Service(
                 AUDIT_LOG,
                 audit_log_pb2_grpc.add_AuditLogServicer_to_server,
@@ -204,12 +217,21 @@ class Runtime:
         lanes = [
             lane
             for lane in (lanes_of(listeners) if listeners else [])
-            if not options.queues or lane.name in options.queues
+            if not options.queues or lane.queue in options.queues
         ]
         logs = self._logs(lane.source for lane in lanes)
-        sealing = seal_audit_log(self.name, self.database)
-        duties = [keep_partitions(self.database), sealing, *duties]
+        duties = [*duties, *self._own_duties(lanes_of(listeners) if listeners else [])]
         return EventWorker(self.name, self.database, lanes, logs, redis, self.locks, duties)
+
+    def _own_duties(self, lanes: Sequence[Lane]) -> list[Duty]:
+        queues = queues_of(self.handlings)
+        return [
+            keep_partitions(self.database),
+            seal_audit_log(self.name, self.database),
+            forget_batches(self.database),
+            keep_schedules(self.database, self.schedules, queues, self._bell),
+            retry_parked_events(self.name, self.database, lanes),
+        ]
 
     def _job_worker(self, options: WorkerOptions, redis: Redis) -> Any:
         from common.jobs.worker import JobWorker, Pace  # noqa: PLC0415
@@ -218,7 +240,7 @@ class Runtime:
             self.name,
             self.database,
             self.handlings,
-            options.queues or QUEUES,
+            options.queues or tables.QUEUES,
             redis,
             self._bell,
             Limits(options.tries, options.timeout_seconds),

@@ -1,13 +1,12 @@
 """Following another service's events: one row is lock, position and exactly-once effect."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -18,6 +17,7 @@ from sqlalchemy import Row, text
 from common import caller, ids, origin, spans, tracing
 from common.database import Database, TooBusy, Transaction
 from common.errors import OutcomeUnknown, Unavailable
+from common.listening import Heard, Lane, Listening, heard_of
 from common.spans import Kind
 from common.tracing import Trace
 from erp.events.v1.events_pb2 import Event
@@ -26,6 +26,8 @@ LARGEST_BATCH = 100
 # An event whose worker cannot reach its database has not failed; it is tried again after this,
 # uncounted.
 AWAY_SECONDS = 0.5
+# How long a tenant that does not want it is not asked again.
+_UNWANTED_SECONDS = 1.0
 
 _LABELS = ["service", "lane", "source"]
 _APPLIED = Counter("kv_erp_events_applied_total", "Events that had their effect.", _LABELS)
@@ -42,88 +44,6 @@ _DELAY = Histogram(
 )
 
 log = structlog.get_logger()
-M = TypeVar("M", bound=Message)
-
-
-@dataclass(frozen=True)
-class Heard(Generic[M]):
-    """An event as its listener receives it."""
-
-    message: M
-    request_id: str
-    sequence: int
-    # When it happened, which may be long before it is heard.
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-
-Listener = Callable[[Transaction, Sequence[Heard[Any]]], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Listening:
-    """What a listener asked for."""
-
-    message: type[Message]
-    queue: str
-    tries: int
-    backoff_seconds: float
-    listener: Listener
-
-    @property
-    def type(self) -> str:
-        """Full name of the event."""
-        return str(self.message.DESCRIPTOR.full_name)
-
-    @property
-    def source(self) -> str:
-        """The service that publishes it: "sales" for erp.sales.v1.OrderConfirmed."""
-        return self.type.split(".")[1]
-
-
-def listens_to(
-    message: type[M], *, queue: str = "default", tries: int = 3, backoff: float = 10
-) -> Callable[[Callable[[Transaction, Sequence[Heard[M]]], Awaitable[None]]], Listener]:
-    """Mark a function `(tx, events: Sequence[Heard[message]])` as a listener.
-
-    It receives consecutive events of one tenant in order, up to 100 together, inside the
-    transaction that also moves
-    the position: each event takes effect exactly once. Listeners of one service with the same queue
-    and source share
-    a position and so keep the order across types.
-
-    Args:
-        message: the event.
-        queue: "high", "default" or "low"; a worker may serve some of them.
-        tries: how often an event is tried before it is parked in failed_jobs and the stream goes
-            on.
-        backoff: seconds before the second try; doubles with each further one.
-    """
-
-    def mark(listener: Callable[[Transaction, Sequence[Heard[M]]], Awaitable[None]]) -> Listener:
-        listener.__listening__ = Listening(message, queue, tries, backoff, listener)  # type: ignore[attr-defined]
-        return listener
-
-    return mark
-
-
-@dataclass(frozen=True)
-class Lane:
-    """The listeners of one service that share a position in one source's events."""
-
-    name: str
-    source: str
-    listenings: dict[str, Listening] = field(default_factory=dict)
-
-
-def lanes_of(module: ModuleType) -> list[Lane]:
-    """The lanes of a service, from the marked functions of its listeners module."""
-    lanes: dict[tuple[str, str], Lane] = {}
-    for item in vars(module).values():
-        listening = getattr(item, "__listening__", None)
-        if isinstance(listening, Listening):
-            key = (listening.queue, listening.source)
-            lanes.setdefault(key, Lane(*key)).listenings[listening.type] = listening
-    return list(lanes.values())
 
 
 _ENSURE = text("""
@@ -172,14 +92,32 @@ class Subscription:
     position: int | None = None
     # How far this process has looked: past `position` where nothing was for this lane.
     seen: int = 0
+    # Until when this process takes it that nobody wants it.
+    unwanted_until: float = 0.0
 
-    async def load(self) -> int:
-        """Read the stored position anew, creating the row the first time."""
+    async def load(self) -> int | None:
+        """Read the stored position anew, creating the row the first time.
+
+        None where the tenant has to want it, and does not.
+        """
+        if self.lane.all_of is not None:
+            return await self._load_if_wanted()
         async with self.database.tenant_transaction() as tx:
             row = await tx.row(_STATE, self._key())
             if row is None:
                 await tx.execute(_ENSURE, self._key())
         self.position = row.position if row else 0
+        return self.position
+
+    async def _load_if_wanted(self) -> int | None:
+        if time.monotonic() < self.unwanted_until:
+            return None
+        async with self.database.read_transaction(fresh=True) as tx:
+            row = await tx.row(_STATE, self._key())
+        if row is None:
+            self.unwanted_until = time.monotonic() + _UNWANTED_SECONDS
+            return None
+        self.position = row.position
         return self.position
 
     async def apply(self, events: Sequence[Event], position: int) -> float:
@@ -269,7 +207,7 @@ class Subscription:
         return 0.0
 
     async def _record_failure(self, event: Event, error: Exception) -> float:
-        listening = self.lane.listenings[event.type]
+        listening = self.lane.listening_to(event.type)
         async with self.database.tenant_transaction() as tx:
             attempts = (await self._lock(tx)).attempts + 1
             log.warning(
@@ -304,19 +242,13 @@ class Subscription:
         return row
 
     def _runs(self, events: Sequence[Event]) -> Iterator[tuple[Listening, list[Heard[Message]]]]:
-        for kind, run in groupby(events, key=lambda event: event.type):
-            listening = self.lane.listenings[kind]
+        def listening_to(event: Event) -> Listening:
+            return self.lane.listening_to(event.type)
+
+        for listening, run in groupby(events, key=listening_to):
             yield (
                 listening,
-                [
-                    Heard(
-                        listening.message.FromString(event.data),
-                        event.request_id,
-                        event.sequence,
-                        event.time.ToDatetime(UTC),
-                    )
-                    for event in run
-                ],
+                [heard_of(listening, event) for event in run],
             )
 
     def _parked(self, event: Event, error: Exception, attempts: int) -> dict[str, Any]:

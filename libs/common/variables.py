@@ -128,6 +128,12 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def wholes(least: int, most: int) -> Callable[[str], tuple[int, ...]]:
+    """Whole numbers in a range, with commas between them."""
+    one = whole(least, most)
+    return lambda text: tuple(one(part.strip()) for part in text.split(","))
+
+
 def seconds(least: float) -> Callable[[str], float]:
     """A time of at least so many seconds and at most an hour."""
 

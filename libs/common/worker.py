@@ -19,8 +19,9 @@ from common.duties import Duty
 from common.errors import DomainError
 from common.event_lag import EventLag, Key
 from common.health import dependency_up
+from common.listening import Lane
 from common.locks import Locks, LockTimeout
-from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
+from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Moved, Subscription
 from common.tasks import end
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse
 
@@ -139,7 +140,7 @@ class EventWorker:
             log.warning("unreadable doorbell", bell=bell[:200])
             return
         for lane in self._lanes.values():
-            if lane.source == source and event["type"] in lane.listenings:
+            if lane.source == source and lane.hears(event["type"]):
                 self._wake((lane.name, source, tenant_id))
 
     async def _poll(self) -> None:
@@ -229,8 +230,10 @@ class EventWorker:
             if subscription.position is not None
             else await subscription.load()
         )
+        if position is None:
+            return 0.0, 0
         lane = subscription.lane
-        request = ReadRequest(after=position, types=list(lane.listenings), limit=LARGEST_BATCH)
+        request = ReadRequest(after=position, types=lane.types, limit=LARGEST_BATCH)
         response = await self._logs[lane.source].Read(request)
         subscription.seen = response.position
         key = (lane.name, lane.source, subscription.tenant_id)

@@ -48,6 +48,11 @@ class Credentials:
         return f"local:{self._content['session_key']}"
 
     @property
+    def webhook_key(self) -> str:
+        """`name:key`, by which the gateway encrypts the secrets of webhooks."""
+        return f"local:{self._content['webhook_key']}"
+
+    @property
     def tenants(self) -> dict[str, Any] | None:
         """The demo tenants as the state file shows them, None before they were seeded."""
         return self._content.get("tenants")
@@ -71,8 +76,9 @@ class Credentials:
         """Fill in what is missing; whether anything was."""
         before = str(self._content)
         self._content.setdefault("postgres", secrets.token_urlsafe(24))
-        key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-        self._content.setdefault("session_key", key)
+        for name in ("session_key", "webhook_key"):
+            key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+            self._content.setdefault(name, key)
         roles = self._content.setdefault("roles", {})
         for role in (f"{database}_{kind}" for database in DATABASES for kind in ROLE_KINDS):
             roles.setdefault(role, secrets.token_urlsafe(24))

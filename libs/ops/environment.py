@@ -81,12 +81,14 @@ class Wiring:
         if service == "gateway":
             environment["KV_ERP_HTTP_BIND"] = self.address("gateway.http")
             environment.setdefault("KV_ERP_SESSION_KEY", self.credentials.session_key)
+            environment = self._webhooks() | environment
         return environment
 
     def for_worker(self, service: str) -> dict[str, str]:
         """The environment of `python -m <service> worker`."""
         metrics = self.address(f"{service}-worker.metrics")
-        return self._shared(service) | self._mail() | {"KV_ERP_METRICS_BIND": metrics}
+        own = self._webhooks() if service == "gateway" else {}
+        return own | self._shared(service) | self._mail() | {"KV_ERP_METRICS_BIND": metrics}
 
     def for_migration(self, service: str) -> dict[str, str]:
         """The environment of what ends by itself: `migrate`, and the gateway's `seed`."""
@@ -95,6 +97,10 @@ class Wiring:
             "KV_ERP_MIGRATION_DATABASE_URL": owner,
             "KV_ERP_METRICS_BIND": f"{HOST}:0",
         }
+
+    def _webhooks(self) -> dict[str, str]:
+        """What lets a developer have webhooks to this machine, unless the caller says otherwise."""
+        return {"KV_ERP_WEBHOOK_KEY": self.credentials.webhook_key, "KV_ERP_WEBHOOK_LOCAL": "1"}
 
     def _mail(self) -> dict[str, str]:
         if not self.has_mailbox:

@@ -2,11 +2,24 @@
 
 import typer
 
-from ops.commands import backup, config, db, events, mail, secrets, tenants, token, tokens, users
+from ops.commands import (
+    backup,
+    config,
+    db,
+    events,
+    failed_jobs,
+    mail,
+    secrets,
+    tenants,
+    token,
+    tokens,
+    users,
+)
 from ops.commands.audit import audit
 from ops.commands.demo import demo
 from ops.commands.migrate import migrate
 from ops.commands.operator import operator
+from ops.commands.queues import queues
 from ops.commands.seed import seed
 from ops.commands.up import up
 
@@ -21,6 +34,7 @@ app.command()(up)
 app.command()(demo)
 app.command()(audit)
 app.command()(migrate)
+app.command()(queues)
 app.command()(seed)
 app.command()(operator)
 app.add_typer(token.app, name="token")
@@ -33,3 +47,4 @@ app.add_typer(backup.app, name="backup")
 app.add_typer(config.app, name="config")
 app.add_typer(events.app, name="events")
 app.add_typer(mail.app, name="mail")
+app.add_typer(failed_jobs.app, name="failed-jobs")

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 from collections.abc import (
     AsyncIterator,
-    Awaitable,
     Callable,
     Coroutine,
     Mapping,
@@ -23,15 +22,13 @@ from starlette.types import ASGIApp
 
 import gateway
 from common import outbox, runtime
-from common.audit_log import AuditLogServicer
 from common.cache import Cache
-from common.certificates import certificates_of
-from common.channel import Channel, connect
+from common.channel import Channel
 from common.command_line import WorkerOptions
 from common.database import Database, Flush, RingDoorbell, habits_of
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
-from common.identity import minter_of, verifier_of
+from common.identity import verifier_of
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
@@ -39,24 +36,28 @@ from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
 from common.repetitions import Repetitions
-from common.rpc_policy import read_policies
-from common.runtime import AUDIT_LOG, Runtime
+from common.runtime import Runtime
 from common.sealing import Seal
 from common.server import Server, Service
 from common.settings import Settings
 from common.tasks import end
-from erp.audit.v1 import audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
+from erp.audit.v1 import audit_pb2
 from erp.events.v1 import events_pb2, events_pb2_grpc
-from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
-    event_service_pb2,
-    event_service_pb2_grpc,
     gateway_service_pb2,
     gateway_service_pb2_grpc,
 )
-from gateway import accounts, api_tokens, invariants_watch, operators, tenants
+from gateway import (
+    accounts,
+    api_tokens,
+    invariants_watch,
+    listeners,
+    operators,
+    peers,
+    tenants,
+)
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
 from gateway.audit_servicer import AuditServicer
@@ -65,7 +66,7 @@ from gateway.doorstep import Doorstep
 from gateway.entrance import Entrance
 from gateway.event_bells import Bells
 from gateway.event_pages import EventPages
-from gateway.event_servicer import EventServicer
+from gateway.event_setup import LIST_EVENTS, feed_service, streams_of, told
 from gateway.event_stream import EventStreams
 from gateway.feed import Feed
 from gateway.figures import FIGURES
@@ -73,6 +74,7 @@ from gateway.forgery import Origins
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Auditor, Invariants, own_head
+from gateway.job_wiring import job_service, jobs_of_all
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.plans import Plans
@@ -80,8 +82,11 @@ from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
+from gateway.webhook_deliveries import SYSTEM_REASON as OLD_DELIVERIES
+from gateway.webhook_deliveries import forget_old_deliveries
+from gateway.webhook_setup import sender_of, webhook_service
 
-NAME = "gateway"
+NAME = peers.OWN_NAME
 # Modules with the gateway's handlers of jobs.
 HANDLERS: tuple[ModuleType, ...] = ()
 SYSTEM_REASONS = frozenset(
@@ -90,13 +95,12 @@ SYSTEM_REASONS = frozenset(
         accounts.LOGIN,
         operators.SYSTEM_REASON,
         tenants.LOOKUP,
+        OLD_DELIVERIES,
         *runtime.SYSTEM_REASONS,
     }
 )
 _OWN = gateway_service_pb2.DESCRIPTOR.services_by_name
 _EVENTS = events_pb2.DESCRIPTOR.services_by_name
-_FEED = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
-LIST_EVENTS = f"/{_FEED.full_name}/ListEvents"
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 _AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 
@@ -157,15 +161,17 @@ async def serve(settings: Settings, stop: Stop) -> None:
 async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     """Do the gateway's jobs and duties until told to stop."""
     reasons = SYSTEM_REASONS | {invariants_watch.SYSTEM_REASON}
-    opened = Runtime(NAME, settings, reasons, HANDLERS)
+    handlers: list[Any] = [*HANDLERS, sender_of(settings).handlers]
+    opened = Runtime(NAME, settings, reasons, handlers)
     channels = {
         name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG) for name in SERVICES if name != NAME
     }
-    audit_logs = AuditLogs(_audit_logs(channels, opened.database))
+    audit_logs = AuditLogs(peers.audit_logs(channels, opened.database))
     invariants = _invariants(channels, opened.database, audit_logs)
     seconds = settings.invariants_seconds
-    duties = invariants_watch.duties(invariants.check, opened.database, seconds)
-    await opened.work(stop, options, duties=duties, business=FIGURES)
+    watching = invariants_watch.duties(invariants.check, opened.database, seconds)
+    duties = [*watching, forget_old_deliveries(opened.database)]
+    await opened.work(stop, options, listeners, duties, FIGURES)
 
 
 @dataclass(frozen=True)
@@ -184,30 +190,31 @@ class _Gateway:
         routes = Routes(all_services())
         cache = Cache(_redis(settings, opened, Role.CACHE), settings.cache_prefix)
         kept = KeptRecords(cache, routes.all)
-        channels = _channels(settings, opened)
-        logs = _event_logs(channels)
+        channels = peers.channels(settings, opened)
+        logs = peers.event_logs(channels)
         bells = Bells(logs, lambda: feed.connected)
         feed = _feed(routes, _redis(settings, opened, Role.QUEUE), bells)
-        publisher = Publisher(publishing, feed, _told(bells, kept))
+        publisher = Publisher(publishing, feed, told(bells, kept))
         doorbell = Doorbell(NAME, publisher.publish)
         job_bell = JobBell(NAME, publishing)
         database = open_database(settings, doorbell.ring, cache.flush_of, job_bell.ring)
         logs[NAME] = EventLogServicer(NAME, database)
+        jobs = jobs_of_all(channels, NAME, database)
         opened.push_async_callback(database.close)
-        entrance = _entrance(settings, opened, database, cache, _auditors(channels))
+        entrance = _entrance(settings, opened, database, cache, peers.auditors(channels))
         pages = EventPages(logs)
-        more = [*entrance.services, _feed_service(pages)]
+        more = [*entrance.services, *_outwards(settings, database, pages), job_service(jobs)]
         grpc = _grpc_server(settings, channels, database, publisher, more)
         await grpc.start()
-        own = _connect(f"127.0.0.1:{grpc.port}", NAME, settings)
+        own = peers.connect_to(f"127.0.0.1:{grpc.port}", NAME, settings)
         opened.push_async_callback(own.close)
 
         readiness = Readiness(is_there(database.ping))
-        streams = _streams(settings, pages, bells)
+        streams = streams_of(settings, pages, bells)
         calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
         limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
         api = calls(limits, feed, kept, opening, **_api_options(settings))
-        health = _system_health(channels, database, publishing)
+        health = _system_health(channels, database, publishing, jobs)
         http = _http_server(settings, partial(site, api, routes, health), readiness)
         sessions = entrance.sessions
         running = (one.run() for one in (cache, doorbell, job_bell, feed, bells, sessions))
@@ -223,7 +230,7 @@ def _grpc_server(
     publisher: Publisher,
     more: Sequence[Service],
 ) -> Server:
-    audit_logs = AuditLogs(_audit_logs(channels, database))
+    audit_logs = AuditLogs(peers.audit_logs(channels, database))
     servicer = GatewayServicer(database, _invariants(channels, database, audit_logs))
     add_audit = audit_service_pb2_grpc.add_AuditServiceServicer_to_server
     add_gateway = gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -245,22 +252,6 @@ def _grpc_server(
     return Server(NAME, settings, services, verifier, checks, Repetitions(database, seal))
 
 
-def _event_logs(channels: Mapping[str, Channel]) -> dict[str, Any]:
-    """The events of the other services."""
-    stub: Any = events_pb2_grpc.EventLogStub
-    return {name: stub(channel) for name, channel in channels.items()}
-
-
-def _told(bells: Bells, kept: KeptRecords) -> Callable[[Sequence[Event]], Awaitable[None]]:
-    """Who is told of published events before they are on Redis."""
-
-    async def hear(events: Sequence[Event]) -> None:
-        bells.published(events)
-        await kept.hear(events)
-
-    return hear
-
-
 def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
     return Feed(_settlement_events(routes), listening, bells.hear)
 
@@ -268,11 +259,6 @@ def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
 def _api_options(settings: Settings) -> dict[str, Any]:
     origins = Origins(settings.trusted_origins)
     return {"origins": origins, "timeout_seconds": settings.request_timeout_seconds}
-
-
-def _streams(settings: Settings, pages: EventPages, bells: Bells) -> EventStreams:
-    most, most_of_tenant = settings.event_streams, settings.tenant_event_streams
-    return EventStreams(pages, bells, most=most, most_of_tenant=most_of_tenant)
 
 
 def _entrance(
@@ -287,9 +273,8 @@ def _entrance(
     return Entrance.of(settings, database, of_sessions, of_logins, cache, auditors)
 
 
-def _feed_service(pages: EventPages) -> Service:
-    add = event_service_pb2_grpc.add_EventServiceServicer_to_server
-    return Service(_FEED, add, EventServicer(pages))
+def _outwards(settings: Settings, database: Database, pages: EventPages) -> list[Service]:
+    return [feed_service(pages), webhook_service(settings, database, pages)]
 
 
 def _limits(settings: Settings, opened: AsyncExitStack) -> RequestLimits:
@@ -310,56 +295,26 @@ def _http_server(
     return HttpServer(app, settings.http_bind, shared=shared, grace_seconds=grace)
 
 
-def _audit_logs(channels: Mapping[str, Channel], database: Database) -> dict[str, Any]:
-    """The audit logs of all services."""
-    stub: Any = audit_log_pb2_grpc.AuditLogStub
-    others = {name: stub(channel) for name, channel in channels.items()}
-    return {**others, NAME: AuditLogServicer(NAME, database)}
-
-
-def _auditors(channels: Mapping[str, Channel]) -> dict[str, Auditor]:
-    auditor: Any = audit_pb2_grpc.AuditorStub
-    return {name: auditor(channel) for name, channel in channels.items()}
-
-
 def _invariants(
     channels: Mapping[str, Channel], database: Database, audit_logs: AuditLogs
 ) -> Invariants:
     event_log_of: Any = events_pb2_grpc.EventLogStub
-    auditors = _auditors(channels)
+    auditors = peers.auditors(channels)
     head, untouched = partial(own_head, database), audit_logs.violations
     return Invariants(auditors, event_log_of(channels["sales"]), head, untouched)
 
 
 def _system_health(
-    channels: Mapping[str, Channel], database: Database, redis: Redis
+    channels: Mapping[str, Channel], database: Database, redis: Redis, jobs: Mapping[str, Any]
 ) -> SystemHealth:
     return SystemHealth(
         {
             "database": is_there(database.ping),
             "redis": is_there(redis.ping),
-            "queue": queues_are_short(redis, list(channels)),
+            "queue": queues_are_short(jobs),
             **{name: serves(channel) for name, channel in channels.items()},
         }
     )
-
-
-def _channels(settings: Settings, opened: AsyncExitStack) -> dict[str, Channel]:
-    """Channels to the other services by name."""
-    channels = {
-        name: _connect(settings.need_target(name), name, settings)
-        for name in SERVICES
-        if name != NAME
-    }
-    for channel in channels.values():
-        opened.push_async_callback(channel.close)
-    return channels
-
-
-def _connect(target: str, service: str, settings: Settings) -> Channel:
-    policies = read_policies(*SERVICES[service], _EVENTS["EventLog"], _AUDITOR, AUDIT_LOG)
-    certificates = certificates_of(settings)
-    return connect(target, service, minter_of(settings), policies, certificates=certificates)
 
 
 def _redis(settings: Settings, opened: AsyncExitStack, role: Role) -> Redis:

@@ -7,9 +7,11 @@ from erp.gateway.v1 import (
     audit_service_pb2,
     event_service_pb2,
     gateway_service_pb2,
+    job_service_pb2,
     session_service_pb2,
     tenant_service_pb2,
     user_service_pb2,
+    webhook_service_pb2,
 )
 from erp.inventory.v1 import inventory_service_pb2, product_file_service_pb2
 from erp.sales.v1 import customer_file_service_pb2, sales_service_pb2
@@ -24,6 +26,8 @@ _FILES: dict[str, tuple[FileDescriptor, ...]] = {
         user_service_pb2.DESCRIPTOR,
         tenant_service_pb2.DESCRIPTOR,
         event_service_pb2.DESCRIPTOR,
+        job_service_pb2.DESCRIPTOR,
+        webhook_service_pb2.DESCRIPTOR,
         audit_service_pb2.DESCRIPTOR,
     ),
 }

@@ -8,7 +8,8 @@ from common.schema import id_column, tenant_table, version_columns
 metadata = MetaData()
 
 
-def _moment(name: str, *, optional: bool = False) -> Column[object]:
+def moment(name: str, *, optional: bool = False) -> Column[object]:
+    """A time; now unless it is said or optional."""
     default = None if optional else func.now()
     kind = DateTime(timezone=True)
     return Column(name, kind, nullable=optional, server_default=default)
@@ -38,7 +39,7 @@ users = tenant_table(
     Column("password_hash", Text),
     # SHA-256 of the token with which they may choose a password, once.
     Column("setup_hash", LargeBinary),
-    _moment("setup_expires_at", optional=True),
+    moment("setup_expires_at", optional=True),
     *version_columns(),
 )
 
@@ -72,9 +73,9 @@ api_tokens = tenant_table(
     Column("created_by", Text, nullable=False),
     # The user who made it, whose permissions bound it; absent when no user did.
     Column("user_id", UUID(as_uuid=True)),
-    _moment("expires_at", optional=True),
-    _moment("revoked_at", optional=True),
-    _moment("created_at"),
+    moment("expires_at", optional=True),
+    moment("revoked_at", optional=True),
+    moment("created_at"),
 )
 
 operator_actions = tenant_table(
@@ -86,5 +87,5 @@ operator_actions = tenant_table(
     Column("detail", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("request_id", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
 )

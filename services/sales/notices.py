@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from common import jobs
 from common.database import Transaction
-from common.subscriptions import Heard
+from common.listening import Heard
 from erp.accounting.v1.events_pb2 import InvoicePosted
 from erp.sales.v1.events_pb2 import OrderConfirmed
 from erp.sales.v1.jobs_pb2 import ConfirmationMail, InvoiceMail

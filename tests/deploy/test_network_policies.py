@@ -8,7 +8,7 @@ import pytest
 from arrows import may_speak
 from charts import rendered
 
-from common.subscriptions import lanes_of
+from common.listening import lanes_of
 from gateway.contract import SERVICES
 
 ROOT = Path(__file__).parents[2]
@@ -51,11 +51,10 @@ def arrows():
         yield (service, "migration"), ("postgres", "postgres"), POSTGRES
         for other in called_by(service):
             yield (service, "server"), (other, "server"), GRPC
-        if service != "gateway":
-            for target, port in data:
-                yield (service, "worker"), target, port
-            for other in followed_by(service):
-                yield (service, "worker"), (other, "server"), GRPC
+        for target, port in data:
+            yield (service, "worker"), target, port
+        for other in followed_by(service):
+            yield (service, "worker"), (other, "server"), GRPC
     # Redis's members among themselves; PostgreSQL's are the operator's.
     for port in (REDIS, SENTINEL):
         yield ("redis", "redis"), ("redis", "redis"), port

@@ -6,7 +6,17 @@ The rows are in each service's PostgreSQL, which alone decides who does what; Re
 from common.jobs.batches import batch
 from common.jobs.enqueueing import chain, enqueue
 from common.jobs.handlers import handles
+from common.jobs.schedules import SERVICE_WIDE, Schedule
 from common.jobs.settling import Superseded
 from common.jobs.work import Work
 
-__all__ = ["Superseded", "Work", "batch", "chain", "enqueue", "handles"]
+__all__ = [
+    "SERVICE_WIDE",
+    "Schedule",
+    "Superseded",
+    "Work",
+    "batch",
+    "chain",
+    "enqueue",
+    "handles",
+]

@@ -1,17 +1,59 @@
 """Jobs that belong together: how many are done, and what follows when all are."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from common import caller, ids
-from common.database import Transaction
+from common.database import Database, Transaction
+from common.duties import Duty
+from common.errors import BrokenRule, NotFound
 from common.jobs.enqueueing import NewBatch, NewJob, link_to, linked, name_of
+from common.jobs.tables import SYSTEM_REASON
+from common.partitions import FINISHED_JOBS
 from erp.jobs.v1.links_pb2 import Link
 
-__all__ = ["batch", "count"]
+__all__ = [
+    "BatchHasEnded",
+    "batch",
+    "cancel",
+    "count",
+    "forget_batches",
+    "get_batch",
+    "list_batches",
+]
+
+_COLUMNS = """id, name, total, succeeded, failed, cancelled, created_at, finished_at,
+    CASE WHEN cancelled_at IS NOT NULL THEN 'cancelled' WHEN finished_at IS NULL THEN 'running'
+         WHEN failed > 0 THEN 'failed' ELSE 'succeeded' END AS state"""
+_LIST = text(f"""
+    SELECT {_COLUMNS} FROM job_batches WHERE tenant_id = :tenant_id AND id < :before
+    ORDER BY id DESC LIMIT :limit
+""")  # noqa: S608 (a constant of our own code)
+_GET = text(f"""
+    SELECT {_COLUMNS} FROM job_batches WHERE tenant_id = :tenant_id AND id = :id
+""")  # noqa: S608 (a constant of our own code)
+# What is being claimed at this moment is waited for and left alone.
+_CALL_OFF = text("""
+    WITH called_off AS (
+        DELETE FROM jobs
+        WHERE tenant_id = :tenant_id AND batch_id = :id AND state <> 'running' RETURNING *
+    ), kept AS (
+        INSERT INTO finished_jobs (tenant_id, id, name, queue, state, request_id, chain_id,
+                                   batch_id, attempt, done, total, created_at, started_at)
+        SELECT tenant_id, id, name, queue, 'cancelled', request_id, chain_id,
+               batch_id, attempt, done, total, created_at, started_at FROM called_off
+    )
+    SELECT count(*) FROM called_off
+""")
+_CANCEL = text("""
+    UPDATE job_batches SET cancelled_at = clock_timestamp()
+    WHERE tenant_id = :tenant_id AND id = :id
+""")
 
 # The links are read before they are taken: each is enqueued once, whatever is retried later.
 _COUNT = text("""
@@ -21,7 +63,7 @@ _COUNT = text("""
         SELECT was.*, total = succeeded + failed + cancelled + :succeeded + :failed + :cancelled
                       AS ended,
                failed + :failed > 0 AS has_failed,
-               cancelled + :cancelled > 0 AS has_cancelled
+               cancelled_at IS NOT NULL AS has_cancelled
         FROM was
     ), now AS (
         UPDATE job_batches AS batch SET
@@ -40,6 +82,20 @@ _COUNT = text("""
            CASE WHEN ended THEN finally_link END AS finished
     FROM counted
 """)
+
+_FORGET = text("""
+    DELETE FROM job_batches WHERE finished_at < clock_timestamp() - make_interval(days => :days)
+""")
+_FORGET_SECONDS = 3600.0
+
+
+@dataclass(eq=False)
+class BatchHasEnded(BrokenRule):
+    """What has ended cannot be called off."""
+
+    detail = "All jobs of batch {id} have ended already."
+
+    id: UUID
 
 
 def batch(
@@ -91,6 +147,52 @@ async def count(
     for link in (row.caught, row.then, row.finished):
         if link is not None:
             tx.pending_jobs.append(linked([Link.FromString(link)], None, row.request_id))
+
+
+def forget_batches(database: Database) -> Duty:
+    """The duty to forget batches that ended a week ago, as their jobs are."""
+
+    async def forget() -> None:
+        async with database.system_transaction(SYSTEM_REASON) as connection:
+            await connection.execute(_FORGET, {"days": FINISHED_JOBS.days})
+
+    return Duty("forget batches", _FORGET_SECONDS, forget)
+
+
+async def list_batches(tx: Transaction, before: UUID, limit: int) -> Sequence[Row[Any]]:
+    """The tenant's batches with a lesser id, newest first."""
+    return await tx.rows(_LIST, {"tenant_id": tx.tenant_id, "before": before, "limit": limit})
+
+
+async def get_batch(tx: Transaction, batch_id: UUID) -> Row[Any]:
+    """One of the tenant's batches.
+
+    Raises:
+        NotFound: there is none, or it ended more than a week ago.
+    """
+    row = await tx.row(_GET, {"tenant_id": tx.tenant_id, "id": batch_id})
+    if row is None:
+        raise NotFound("batch", batch_id)
+    return row
+
+
+async def cancel(tx: Transaction, batch_id: UUID) -> Row[Any]:
+    """Call off those of its jobs that have not begun; twice is as once.
+
+    Raises:
+        NotFound: there is none.
+        BatchHasEnded: there is nothing left to call off.
+    """
+    batch = await get_batch(tx, batch_id)
+    if batch.state == "cancelled":
+        return batch
+    if batch.state != "running":
+        raise BatchHasEnded(batch_id)
+    parameters = {"tenant_id": tx.tenant_id, "id": batch_id}
+    called_off = await tx.scalar(_CALL_OFF, parameters)
+    await tx.execute(_CANCEL, parameters)
+    await count(tx, batch_id, cancelled=called_off)
+    return await get_batch(tx, batch_id)
 
 
 def _member(new: NewBatch, message: Message, queue: str | None) -> NewJob:

@@ -14,31 +14,35 @@ from common.jobs.tables import QUEUES
 from erp.jobs.v1.links_pb2 import Link, Links
 
 __all__ = [
+    "INSERT",
     "NewBatch",
     "NewJob",
     "Woken",
     "chain",
+    "columns_of",
     "enqueue",
     "link_to",
     "linked",
     "name_of",
     "store_jobs",
+    "unique_id",
 ]
 
 # One with the same id is the same work, not done yet.
-_INSERT = text("""
+INSERT = text("""
     INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, traceparent,
                       unique_key, tries, links, chain_id, batch_id, ready_at)
-    SELECT :tenant_id, id, name, queue, CASE WHEN delay > 0 THEN 'delayed' ELSE 'ready' END,
+    SELECT tenant_id, id, name, queue, CASE WHEN delay > 0 THEN 'delayed' ELSE 'ready' END,
            payload, request_id, traceparent, unique_key, tries, links, chain_id, batch_id,
            clock_timestamp() + make_interval(secs => delay)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:queues AS text[]),
+    FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:names AS text[]),
+                CAST(:queues AS text[]),
                 CAST(:payloads AS bytea[]), CAST(:request_ids AS text[]),
                 CAST(:traceparents AS text[]), CAST(:unique_keys AS text[]),
                 CAST(:tries AS int[]), CAST(:links AS bytea[]),
                 CAST(:chain_ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:delays AS float8[]))
-         AS item (id, name, queue, payload, request_id, traceparent, unique_key, tries, links,
-                  chain_id, batch_id, delay)
+         AS item (tenant_id, id, name, queue, payload, request_id, traceparent, unique_key,
+                  tries, links, chain_id, batch_id, delay)
     ON CONFLICT (tenant_id, id) DO NOTHING
     RETURNING id, queue, state
 """)
@@ -51,7 +55,7 @@ _INSERT_BATCH = text("""
 
 
 class Woken(NamedTuple):
-    """A job that is ready, as workers are told of it."""
+    """A job that is ready, as workers are told of it after the commit."""
 
     queue: str
     id: UUID
@@ -113,7 +117,7 @@ def enqueue(
         raise ValueError(f"{queue!r} is not one of the queues {', '.join(QUEUES)}")
     name = name_of(message)
     job = NewJob(
-        id=ids.new() if unique_key is None else _id_of(tx.tenant_id, name, unique_key),
+        id=ids.new() if unique_key is None else unique_id(tx.tenant_id, name, unique_key),
         name=name,
         payload=message.SerializeToString(),
         request_id=caller.current().request_id if request_id is None else request_id,
@@ -171,21 +175,24 @@ def store_jobs(queues: Mapping[str, str]) -> WriteJobs:
         for batch in (new for new in tx.pending_jobs if isinstance(new, NewBatch)):
             await tx.execute(_INSERT_BATCH, {"tenant_id": tx.tenant_id, **asdict(batch)})
         jobs = [new for new in tx.pending_jobs if isinstance(new, NewJob)]
-        rows = await tx.rows(
-            _INSERT,
-            _columns(tx, jobs, [job.queue or queues.get(job.name, "default") for job in jobs]),
-        )
-        return [Woken(row.queue, row.id) for row in rows if row.state == "ready"]
+        rows = await tx.rows(INSERT, columns_of([tx.tenant_id] * len(jobs), jobs, queues))
+        return [
+            *(new for new in tx.pending_jobs if isinstance(new, Woken)),
+            *(Woken(row.queue, row.id) for row in rows if row.state == "ready"),
+        ]
 
     return store
 
 
-def _columns(tx: Transaction, jobs: list[NewJob], queues: list[str]) -> dict[str, object]:
+def columns_of(
+    tenants: Sequence[UUID], jobs: Sequence[NewJob], queues: Mapping[str, str]
+) -> dict[str, object]:
+    """The parameters of INSERT for these jobs, each of its tenant."""
     return {
-        "tenant_id": tx.tenant_id,
+        "tenants": list(tenants),
         "ids": [job.id for job in jobs],
         "names": [job.name for job in jobs],
-        "queues": queues,
+        "queues": [job.queue or queues.get(job.name, "default") for job in jobs],
         "payloads": [job.payload for job in jobs],
         "request_ids": [job.request_id for job in jobs],
         "traceparents": [tracing.traceparent_for(job.request_id) for job in jobs],
@@ -198,5 +205,6 @@ def _columns(tx: Transaction, jobs: list[NewJob], queues: list[str]) -> dict[str
     }
 
 
-def _id_of(tenant_id: UUID, name: str, unique_key: str) -> UUID:
+def unique_id(tenant_id: UUID, name: str, unique_key: str) -> UUID:
+    """The id that all jobs of a tenant have whose message and key are the same."""
     return uuid5(tenant_id, f"{name}\0{unique_key}")

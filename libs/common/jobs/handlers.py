@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -64,7 +64,7 @@ def handles(
     return mark
 
 
-def handlings_of(modules: Iterable[ModuleType]) -> dict[str, Handling]:
+def handlings_of(modules: Iterable[ModuleType | SimpleNamespace]) -> dict[str, Handling]:
     """The handlers of these modules by the full name of what they handle.
 
     Raises:

@@ -18,6 +18,7 @@ from common.settings.redis import RedisSettings
 from common.settings.servers import ServerSettings
 from common.settings.sessions import SessionSettings
 from common.settings.tls import TlsSettings
+from common.settings.webhooks import WebhookSettings
 from common.variables import Address, Explained, Secret, SettingsError, Variable
 
 __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_settings"]
@@ -40,6 +41,7 @@ class Settings(
     EdgeSettings,
     ObservationSettings,
     EventSettings,
+    WebhookSettings,
     JobSettings,
     MailSettings,
     ServerSettings,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from common import audit_seals, event_log, outbox, partitions
+from common import audit_seals, event_log, figures, outbox, partitions
 from common.audit_tables import audit_tables, audited
 from common.database import Database
 from common.jobs.enqueueing import store_jobs
@@ -76,6 +76,7 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
                 partitions.SYSTEM_REASON,
                 audit_seals.SYSTEM_REASON,
                 JOBS,
+                figures.SYSTEM_REASON,
             }
         ),
         write_events=outbox.write_events("notes"),

@@ -41,6 +41,7 @@ def _secrets(made: Credentials, prefix: str) -> Iterator[dict[str, Any]]:
     keys = {service: made.identity_key(service) for service in DATABASES}
     yield _secret(f"{prefix}identity", keys | {"trusted-keys": made.trusted_keys()})
     yield _secret(f"{prefix}session", {"session-key": made.session_key})
+    yield _secret(f"{prefix}webhook", {"webhook-key": made.webhook_key})
     yield _secret(f"{prefix}redis", {"redis-password": secrets.token_urlsafe(24)})
     for service in DATABASES:
         for kind in ROLE_KINDS:
@@ -66,6 +67,7 @@ def _variables(made: Credentials) -> Iterator[tuple[str, str]]:
     yield "POSTGRES_PASSWORD", made.superuser_password
     yield "REDIS_PASSWORD", secrets.token_urlsafe(24)
     yield "SESSION_KEY", made.session_key
+    yield "WEBHOOK_KEY", made.webhook_key
     yield "IDENTITY_TRUSTED_KEYS", made.trusted_keys()
     for service in DATABASES:
         yield f"{service.upper()}_IDENTITY_KEY", made.identity_key(service)

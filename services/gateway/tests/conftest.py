@@ -14,6 +14,7 @@ from common.cache_testing import running_cache
 from common.caller import Caller
 from common.database import Database
 from common.errors import Unauthenticated
+from common.jobs.enqueueing import store_jobs
 from common.rate_limit import RateLimiter
 from common.settings import Address
 from common.testing import ServiceDatabase, TestServers
@@ -126,6 +127,7 @@ async def database(gateway_database) -> AsyncIterator[Database]:
         gateway_database.system,
         system_reasons=SYSTEM_REASONS,
         write_events=outbox.write_events("gateway"),
+        write_jobs=store_jobs({}),
     )
     yield database
     await database.close()

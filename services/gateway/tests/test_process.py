@@ -148,6 +148,7 @@ async def test_the_openapi_document_is_valid_and_explains_itself(client):
         "draft",
         "confirmed",
         "cancelled",
+        "expired",
     ]
     assert all(
         operation["description"] != operation["operationId"]

@@ -50,6 +50,10 @@
 
 {{- define "kv-erp.environment.mesh" -}}
 {{- $root := .root }}
+{{- if (index $root.Values.services .service).http }}
+- name: KV_ERP_WEBHOOK_KEY
+  valueFrom: {secretKeyRef: {name: {{ $root.Values.secrets.webhook }}, key: webhook-key, optional: true}}
+{{- end }}
 {{- range $name, $_ := $root.Values.services }}
 - name: KV_ERP_{{ upper $name }}_TARGET
   value: dns:///{{ include "kv-erp.host" (dict "root" $root "service" $name) }}:5001

@@ -5,7 +5,7 @@ from alembic import op
 from common.schema import traced
 
 revision = "0040_traces"
-down_revision = "0031_files"
+down_revision = "0031_audited_cascades"
 
 
 def upgrade() -> None:

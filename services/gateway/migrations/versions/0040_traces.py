@@ -5,7 +5,7 @@ from alembic import op
 from common.schema import traced
 
 revision = "0040_traces"
-down_revision = "0030_audit_log"
+down_revision = "0032_webhooks"
 
 
 def upgrade() -> None:

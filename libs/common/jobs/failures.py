@@ -1,0 +1,115 @@
+"""What failed for good: kept until somebody retries or discards it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+
+from common.database import Transaction, translating
+from common.errors import BrokenRule, NotFound
+from common.jobs import batches
+from common.jobs.enqueueing import Woken
+from common.jobs.records import NEWEST
+
+__all__ = ["Filter", "SameJobWaiting", "discard", "get_failure", "list_failures", "retry"]
+
+_COLUMNS = """id, kind, name, queue, error, attempts, job_id, source, sequence, request_id,
+    failed_at, retry_wanted_at"""
+_LIST = text(f"""
+    SELECT {_COLUMNS} FROM failed_jobs
+    WHERE tenant_id = :tenant_id AND id < :before
+      AND (:kind = '' OR kind = :kind) AND (:name = '' OR name = :name)
+    ORDER BY id DESC LIMIT :limit
+""")  # noqa: S608 (a constant of our own code)
+_GET = text(f"""
+    SELECT {_COLUMNS} FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id
+""")  # noqa: S608 (a constant of our own code)
+_LOCK = text(f"{_GET.text} FOR UPDATE")
+# It has all its tries again; the attempt goes on counting, since earlier ones may have had effects.
+_ENQUEUE = text("""
+    WITH failed AS (
+        DELETE FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id RETURNING *
+    )
+    INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, unique_key, tries,
+                      links, chain_id, batch_id, ready_at, attempt, error, created_at)
+    SELECT tenant_id, job_id, name, queue, 'ready', payload, request_id, unique_key, tries,
+           links, chain_id, batch_id, clock_timestamp(), attempts, error, created_at
+    FROM failed
+    RETURNING queue, id, batch_id
+""")
+_WANT = text(f"""
+    UPDATE failed_jobs SET retry_wanted_at = coalesce(retry_wanted_at, clock_timestamp())
+    WHERE tenant_id = :tenant_id AND id = :id RETURNING {_COLUMNS}
+""")  # noqa: S608 (a constant of our own code)
+_DISCARD = text("DELETE FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id")
+
+
+@dataclass(eq=False)
+class SameJobWaiting(BrokenRule):
+    """A unique job of the same key has been enqueued meanwhile."""
+
+    detail = "Job {id} is the same work and is not done yet. Discard this failure, or wait."
+
+    id: UUID
+
+
+class Filter(NamedTuple):
+    """Which failures to list; what is empty does not matter."""
+
+    before: UUID = NEWEST
+    kind: str = ""
+    name: str = ""
+
+
+async def list_failures(tx: Transaction, wanted: Filter, limit: int) -> Sequence[Row[Any]]:
+    """The tenant's failures, newest first."""
+    return await tx.rows(_LIST, {"tenant_id": tx.tenant_id, "limit": limit, **wanted._asdict()})
+
+
+async def get_failure(tx: Transaction, failure_id: UUID) -> Row[Any]:
+    """One of the tenant's failures.
+
+    Raises:
+        NotFound: there is none, or it was retried or discarded.
+    """
+    return await _get(tx, _GET, failure_id)
+
+
+async def retry(tx: Transaction, failure_id: UUID) -> Row[Any]:
+    """Enqueue a job anew; leave an event to the next worker. Returns the failure as it is or was.
+
+    Raises:
+        NotFound: there is none, or it was retried or discarded.
+        SameJobWaiting: it is a unique job, and another one of its key is not done.
+    """
+    failure = await _get(tx, _LOCK, failure_id)
+    parameters = {"tenant_id": tx.tenant_id, "id": failure_id}
+    if failure.kind == "event":
+        (wanted,) = await tx.rows(_WANT, parameters)
+        return wanted
+    with translating({"jobs_pkey": SameJobWaiting(failure.job_id)}):
+        (job,) = await tx.rows(_ENQUEUE, parameters)
+    tx.pending_jobs.append(Woken(job.queue, job.id))
+    if job.batch_id is not None:
+        await batches.count(tx, job.batch_id, failed=-1)
+    return failure
+
+
+async def discard(tx: Transaction, failure_id: UUID) -> Row[Any]:
+    """Give a failure up; returns what it was.
+
+    Raises:
+        NotFound: there is none, or it was retried or discarded.
+    """
+    failure = await _get(tx, _LOCK, failure_id)
+    await tx.execute(_DISCARD, {"tenant_id": tx.tenant_id, "id": failure_id})
+    return failure
+
+
+async def _get(tx: Transaction, statement: TextClause, failure_id: UUID) -> Row[Any]:
+    row = await tx.row(statement, {"tenant_id": tx.tenant_id, "id": failure_id})
+    if row is None:
+        raise NotFound("failed job", failure_id)
+    return row
