@@ -27,11 +27,11 @@ from common.caller import acting_as, service_caller
 from common.database import Database, Transaction
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
+from common.listening import Heard, lanes_of, listens_to
 from common.rpc_testing import channel_to, serving
 from common.runtime import EVENT_LOG, EVENT_PUBLISHER
-from common.schema import event_tables, protect
+from common.schema import event_tables, protect, traced
 from common.server import Service
-from common.subscriptions import Heard, lanes_of, listens_to
 from common.worker import EventWorker
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.sales.v1.events_pb2 import OrderSettled
@@ -212,7 +212,12 @@ def _make_tables(server: str) -> None:
             connection.execute(f"CREATE ROLE events_{role} LOGIN PASSWORD 'events'".encode())
     notes = Path(__file__).with_name("sql") / "notes.sql"
     with psycopg.connect(with_database(server, "events")) as connection:
-        tables = event_tables("events") + notes.read_text() + protect("events", "notes")
+        tables = (
+            event_tables("events")
+            + traced("events")
+            + notes.read_text()
+            + protect("events", "notes")
+        )
         connection.execute(tables.encode())
 
 

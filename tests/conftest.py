@@ -1,11 +1,13 @@
 """The whole system, started once for all tests that need real processes."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from reports import Report
 from shop import Shop, client_of
+from trace_sink import TraceSink, collecting
 
 from ops.background import BackgroundStack, running
 
@@ -22,9 +24,19 @@ def report(capsys: pytest.CaptureFixture[str]) -> Report:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+def collector() -> Iterator[TraceSink]:
+    """Where the system sends the spans of traces that are sampled."""
+    with collecting() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, collector: TraceSink
+) -> Iterator[BackgroundStack]:
     """The system, started as `make run` starts it, on free ports and with data of its own."""
-    with running(tmp_path_factory.mktemp("stack") / "dev") as stack:
+    traces = {"KV_ERP_TRACES_URL": collector.url, "KV_ERP_TRACES_RATIO": "0"}
+    with running(tmp_path_factory.mktemp("stack") / "dev", {**os.environ, **traces}) as stack:
         yield stack
 
 

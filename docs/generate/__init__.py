@@ -5,6 +5,7 @@ from collections.abc import Callable
 from generate.errors import errors_page
 from generate.events import events_page
 from generate.permissions import permissions_page
+from generate.roles import roles_page
 from generate.settings import settings_page
 from ops.command_reference import command_line_page
 
@@ -13,5 +14,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "events.md": events_page,
     "permissions.md": permissions_page,
+    "roles.md": roles_page,
     "settings.md": settings_page,
 }

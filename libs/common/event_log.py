@@ -17,7 +17,8 @@ DEFAULT_LIMIT = 100
 _READ = text("""
     SELECT head.sequence AS head, event.*
     FROM event_heads AS head LEFT JOIN LATERAL (
-        SELECT sequence, id, type, subject, occurred_at, data, request_id FROM events
+        SELECT sequence, id, type, subject, occurred_at, data, request_id, traceparent
+        FROM events
         WHERE events.tenant_id = head.tenant_id AND sequence > :after
           AND (:any_type OR type = ANY(CAST(:types AS text[])))
           AND (:any_subject OR subject = ANY(CAST(:subjects AS text[])))
@@ -83,6 +84,7 @@ class EventLogServicer(rpc.EventLogServicer):
             time=timestamp(row.occurred_at),
             data=row.data,
             request_id=row.request_id,
+            traceparent=row.traceparent,
         )
 
 

@@ -123,6 +123,29 @@ OF_EVERY_DATABASE = (
         ("kind",),
     ),
     Figure(
+        "kv_erp_queue_waiting",
+        "Jobs that wait for a worker.",
+        """
+        SELECT queue.name, count(job.id)
+        FROM (VALUES ('high'), ('default'), ('low')) AS queue (name)
+             LEFT JOIN jobs AS job ON job.queue = queue.name AND job.state = 'ready'
+        GROUP BY queue.name
+        """,
+        ("queue",),
+    ),
+    Figure(
+        "kv_erp_queue_oldest_seconds",
+        "How long the job that has waited longest for a worker could have run.",
+        """
+        SELECT queue.name,
+               greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(job.ready_at)), 0))
+        FROM (VALUES ('high'), ('default'), ('low')) AS queue (name)
+             LEFT JOIN jobs AS job ON job.queue = queue.name AND job.state = 'ready'
+        GROUP BY queue.name
+        """,
+        ("queue",),
+    ),
+    Figure(
         "kv_erp_wal_archive_failures_total",
         "Segments of the write-ahead log that PostgreSQL could not archive at first.",
         "SELECT failed_count FROM pg_stat_archiver",

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prometheus_client import Histogram
 
-from common import caller, consistency, idempotency, origin, rehearsal
+from common import caller, consistency, idempotency, origin, rehearsal, tracing
 from common.audit_authors import put_down
 from common.caller import Caller
 from common.consistency import Positions, Reading
@@ -52,6 +52,9 @@ class _Member(Generic[Command, Outcome]):
     request: KeyedRequest | None
     reading: Reading | None
     author: Author
+    # Which request's it is, and in which trace.
+    request_id: str
+    traceparent: str
     # What its group has written.
     written: Positions = field(default_factory=dict)
 
@@ -112,6 +115,8 @@ class GroupCommit(Generic[Command, Outcome]):
             request,
             consistency.current_reading(),
             origin.author(),
+            me.request_id,
+            tracing.traceparent_for(me.request_id),
         )
         if me.tenant_id in self._waiting:
             self._waiting[me.tenant_id].append(member)
@@ -161,8 +166,10 @@ class GroupCommit(Generic[Command, Outcome]):
         written = consistency.collect()
         for member in group:
             member.written = written
+        traces = {member.request_id: member.traceparent for member in group}
+        reading = consistency.strictest(one.reading for one in group)
         try:
-            with consistency.reading(consistency.strictest(one.reading for one in group)):
+            with consistency.reading(reading), tracing.working_for(traces, tracing.current()):
                 ready = await self._prepared(group)
                 if ready:
                     await self._commit(ready)

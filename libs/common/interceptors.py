@@ -11,7 +11,17 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
-from common import consistency, deadline, ids, origin, rehearsal, tracing, trailers, validation
+from common import (
+    consistency,
+    deadline,
+    ids,
+    origin,
+    rehearsal,
+    spans,
+    tracing,
+    trailers,
+    validation,
+)
 from common.caller import Caller, become
 from common.consistency import Reading
 from common.errors import (
@@ -34,6 +44,7 @@ from common.repetitions import (
 )
 from common.replicas import ReplicaFailed
 from common.rpc_policy import Idempotency, RpcPolicy
+from common.spans import Kind
 from common.status import DETAILS, Status, to_status, unexpected
 
 __all__ = ["Interceptor"]
@@ -47,6 +58,10 @@ _OPEN = ("/grpc.health.v1.", "/grpc.reflection.")
 _BEARER = "Bearer "
 # gRPC itself says so when it sends a call again.
 _PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
+# What OpenTelemetry counts as a failure of the server.
+_FAULTS = frozenset(
+    "UNKNOWN DEADLINE_EXCEEDED UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS".split()
+)
 _CODES = {code.value[0]: code for code in StatusCode}
 
 
@@ -200,6 +215,15 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> None:
         code = _CODES[outcome.code].name if isinstance(outcome, Status) else "OK"
         self._metrics.observe(policy.path, code, seconds)
+        attributes: dict[str, str | int] = {
+            "rpc.system": "grpc",
+            "rpc.method": policy.path[1:],
+            "rpc.response.status_code": code,
+            "kv_erp.request_id": request_id,
+        }
+        failed = code in _FAULTS
+        name, trace = policy.path[1:], tracing.current()
+        spans.record(name, Kind.SERVER, trace, seconds, attributes, failed=failed)
         log.info(
             "rpc",
             method=policy.path,

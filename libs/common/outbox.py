@@ -3,7 +3,7 @@
 from google.protobuf.message import Message
 from sqlalchemy import text
 
-from common import caller, ids
+from common import caller, ids, tracing
 from common.database import PendingEvent, Transaction, WriteEvents
 from erp.events.v1.events_pb2 import Event
 
@@ -16,12 +16,14 @@ _WRITE = text("""
         DO UPDATE SET sequence = head.sequence + :count, changed_at = clock_timestamp()
         RETURNING sequence
     ), written AS (
-        INSERT INTO events (tenant_id, sequence, id, type, subject, data, request_id)
+        INSERT INTO events
+            (tenant_id, sequence, id, type, subject, data, request_id, traceparent)
         SELECT :tenant_id, head.sequence - :count + item.place, item.id, item.type, item.subject,
-               item.data, item.request_id
+               item.data, item.request_id, item.traceparent
         FROM head, unnest(CAST(:ids AS uuid[]), CAST(:types AS text[]), CAST(:subjects AS text[]),
-                          CAST(:data AS bytea[]), CAST(:request_ids AS text[]))
-             WITH ORDINALITY AS item (id, type, subject, data, request_id, place)
+                          CAST(:data AS bytea[]), CAST(:request_ids AS text[]),
+                          CAST(:traceparents AS text[]))
+             WITH ORDINALITY AS item (id, type, subject, data, request_id, traceparent, place)
     )
     SELECT sequence, now() AS time FROM head
 """)
@@ -36,8 +38,9 @@ def publish(tx: Transaction, *messages: Message, request_id: str | None = None) 
         request_id: the request that caused them; the caller's own when absent.
     """
     cause = caller.current().request_id if request_id is None else request_id
+    traceparent = tracing.traceparent_for(cause)
     tx.pending_events.extend(
-        PendingEvent(subject_of(message), message, cause) for message in messages
+        PendingEvent(subject_of(message), message, cause, traceparent) for message in messages
     )
 
 
@@ -69,6 +72,7 @@ def _event(blank: Event, pending: PendingEvent) -> Event:
         subject=pending.subject,
         data=pending.message.SerializeToString(),
         request_id=pending.request_id,
+        traceparent=pending.traceparent,
     )
     event.MergeFrom(blank)
     return event
@@ -83,4 +87,5 @@ def _columns(tx: Transaction, events: list[Event]) -> dict[str, object]:
         "subjects": [event.subject for event in events],
         "data": [event.data for event in events],
         "request_ids": [event.request_id for event in events],
+        "traceparents": [event.traceparent for event in events],
     }

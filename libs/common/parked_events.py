@@ -11,7 +11,7 @@ from common import caller
 from common.database import Database, TooBusy
 from common.duties import Duty
 from common.errors import OutcomeUnknown, Unavailable
-from common.subscriptions import Lane, heard_of
+from common.listening import Lane, heard_of
 from erp.events.v1.events_pb2 import Event
 
 __all__ = ["SYSTEM_REASON", "retry_parked_events"]

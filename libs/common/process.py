@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import uvloop
 
-from common import logging, loop_lag, metrics
+from common import logging, loop_lag, metrics, spans
 from common.rpc_policy import PolicyError
 from common.settings import Address, Settings, SettingsError
 
@@ -56,6 +56,10 @@ def run(
     for sentence in settings.explanations():
         logging.say(sentence)
     metrics.expose(settings.metrics_bind, name)
+    try:
+        spans.start(settings, name)
+    except SettingsError as error:
+        stop_misconfigured(error)
     # What is loaded by now stays, and requests leave little in cycles: the collector need not look
     # at everything every 700 objects.
     gc.freeze()
@@ -64,6 +68,8 @@ def run(
         uvloop.run(_until_stopped(main, settings))
     except (SettingsError, PolicyError) as error:
         stop_misconfigured(error)
+    finally:
+        spans.stop()
 
 
 def stop_misconfigured(error: Exception) -> NoReturn:

@@ -33,6 +33,7 @@ from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
 from common.jobs.schedules import keep_schedules, schedules_of
 from common.jobs.servicer import JobServicer
+from common.listening import Lane, lanes_of
 from common.locks import Locks
 from common.parked_events import SYSTEM_REASON as PARKED_EVENTS
 from common.parked_events import retry_parked_events
@@ -44,7 +45,6 @@ from common.repetitions import Repetitions
 from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
-from common.subscriptions import Lane, lanes_of
 from common.tasks import end
 from erp.audit.v1 import audit_log_pb2, audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc

@@ -132,6 +132,12 @@ def partitioned_events(service: str) -> str:
     return events + protect(service, "events", append_only=True)
 
 
+def traced(*tables: str) -> str:
+    """SQL that lets rows know the trace of what caused them (W3C traceparent)."""
+    column = "ADD COLUMN traceparent text NOT NULL DEFAULT ''"
+    return "".join(f"ALTER TABLE {table} {column};" for table in tables)
+
+
 EVENT_TABLE_NAMES = ("event_heads", "events", "subscriptions", "failed_jobs")
 
 

@@ -1,12 +1,12 @@
 """Following another service's events: one row is lock, position and exactly-once effect."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -14,17 +14,18 @@ from google.protobuf.message import Message
 from prometheus_client import Counter, Histogram
 from sqlalchemy import Row, text
 
-from common import caller, ids, origin
+from common import caller, ids, origin, spans, tracing
 from common.database import Database, TooBusy, Transaction
 from common.errors import OutcomeUnknown, Unavailable
+from common.listening import Heard, Lane, Listening, heard_of
+from common.spans import Kind
+from common.tracing import Trace
 from erp.events.v1.events_pb2 import Event
 
 LARGEST_BATCH = 100
 # An event whose worker cannot reach its database has not failed; it is tried again after this,
 # uncounted.
 AWAY_SECONDS = 0.5
-# The lane of who listens to all events of those tenants that want it.
-ALL_EVENTS = "all events"
 # How long a tenant that does not want it is not asked again.
 _UNWANTED_SECONDS = 1.0
 
@@ -43,147 +44,6 @@ _DELAY = Histogram(
 )
 
 log = structlog.get_logger()
-M = TypeVar("M", bound=Message)
-
-
-@dataclass(frozen=True)
-class Heard(Generic[M]):
-    """An event as its listener receives it."""
-
-    message: M
-    request_id: str
-    sequence: int
-    # When it happened, which may be long before it is heard.
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-
-Listener = Callable[[Transaction, Sequence[Heard[Any]]], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Listening:
-    """What a listener asked for."""
-
-    message: type[Message]
-    queue: str
-    tries: int
-    backoff_seconds: float
-    listener: Listener
-
-    @property
-    def type(self) -> str:
-        """Full name of the event."""
-        return str(self.message.DESCRIPTOR.full_name)
-
-    @property
-    def source(self) -> str:
-        """The service that publishes it: "sales" for erp.sales.v1.OrderConfirmed."""
-        return self.type.split(".")[1]
-
-
-def listens_to(
-    message: type[M], *, queue: str = "default", tries: int = 3, backoff: float = 10
-) -> Callable[[Callable[[Transaction, Sequence[Heard[M]]], Awaitable[None]]], Listener]:
-    """Mark a function `(tx, events: Sequence[Heard[message]])` as a listener.
-
-    It receives consecutive events of one tenant in order, up to 100 together, inside the
-    transaction that also moves
-    the position: each event takes effect exactly once. Listeners of one service with the same queue
-    and source share
-    a position and so keep the order across types.
-
-    Args:
-        message: the event.
-        queue: "high", "default" or "low"; a worker may serve some of them.
-        tries: how often an event is tried before it is parked in failed_jobs and the stream goes
-            on.
-        backoff: seconds before the second try; doubles with each further one.
-    """
-
-    def mark(listener: Callable[[Transaction, Sequence[Heard[M]]], Awaitable[None]]) -> Listener:
-        listener.__listening__ = Listening(message, queue, tries, backoff, listener)  # type: ignore[attr-defined]
-        return listener
-
-    return mark
-
-
-def hears_all(
-    *sources: str, queue: str = "default", tries: int = 3, backoff: float = 10
-) -> Callable[[Callable[[Transaction, Sequence[Heard[Event]]], Awaitable[None]]], Listener]:
-    """Mark a function as the listener to all events of these services, of tenants that want it.
-
-    It receives the events themselves, whatever their type, otherwise as `listens_to` says. It is
-    called for a tenant from the moment at which the tenant has a row in `subscriptions` for
-    ALL_EVENTS and the source: whoever makes the row says where to begin. A service has one such
-    listener.
-
-    Args:
-        sources: the services.
-        queue: "high", "default" or "low"; a worker may serve some of them.
-        tries: how often an event is tried before it is parked.
-        backoff: seconds before the second try; doubles with each further one.
-    """
-
-    def mark(
-        listener: Callable[[Transaction, Sequence[Heard[Event]]], Awaitable[None]],
-    ) -> Listener:
-        all_of = Listening(Event, queue, tries, backoff, listener)
-        listener.__hearing__ = [Lane(ALL_EVENTS, source, {}, all_of) for source in sources]  # type: ignore[attr-defined]
-        return listener
-
-    return mark
-
-
-def heard_of(listening: Listening, event: Event) -> Heard[Any]:
-    """An event as this listener receives it."""
-    return Heard(
-        _message_of(event, listening),
-        event.request_id,
-        event.sequence,
-        event.time.ToDatetime(UTC),
-    )
-
-
-@dataclass(frozen=True)
-class Lane:
-    """The listeners of one service that share a position in one source's events."""
-
-    name: str
-    source: str
-    listenings: dict[str, Listening] = field(default_factory=dict)
-    # Of a lane for all events, in place of those by type.
-    all_of: Listening | None = None
-
-    @property
-    def types(self) -> list[str]:
-        """The types that are listened to; none when all are."""
-        return list(self.listenings)
-
-    def hears(self, kind: str) -> bool:
-        """Whether events of this type are listened to."""
-        return self.all_of is not None or kind in self.listenings
-
-    def listening_to(self, kind: str) -> Listening:
-        """Who listens to events of this type."""
-        return self.all_of or self.listenings[kind]
-
-    @property
-    def queue(self) -> str:
-        """The queue of its listeners."""
-        return self.all_of.queue if self.all_of else self.name
-
-
-def lanes_of(module: ModuleType) -> list[Lane]:
-    """The lanes of a service, from the marked functions of its listeners module."""
-    lanes: dict[tuple[str, str], Lane] = {}
-    for item in vars(module).values():
-        listening = getattr(item, "__listening__", None)
-        if isinstance(listening, Listening):
-            key = (listening.queue, listening.source)
-            lanes.setdefault(key, Lane(*key)).listenings[listening.type] = listening
-        for lane in getattr(item, "__hearing__", ()):
-            lanes[lane.name, lane.source] = lane
-    return list(lanes.values())
 
 
 _ENSURE = text("""
@@ -281,9 +141,14 @@ class Subscription:
         return 0.0
 
     async def _apply_together(self, events: Sequence[Event], position: int) -> None:
+        started = time.perf_counter()
+        traces = [tracing.continued(event.traceparent) for event in events]
         causes = (event.request_id for event in events)
-        with origin.on_behalf_of(replace(origin.author(), request_id=cause) for cause in causes):
+        authors = (replace(origin.author(), request_id=cause) for cause in causes)
+        with origin.on_behalf_of(authors), _working_on(events, traces):
             await self._apply_in_one(events, position)
+            if events:
+                self._tell(events, traces, time.perf_counter() - started)
 
     async def _apply_in_one(self, events: Sequence[Event], position: int) -> None:
         async with self.database.tenant_transaction() as tx:
@@ -294,6 +159,29 @@ class Subscription:
         self.position = position
         if events:
             self._count_applied(events)
+
+    def _tell(self, events: Sequence[Event], traces: Sequence[Trace], seconds: float) -> None:
+        log.info(
+            "events applied",
+            lane=self.lane.name,
+            source=self.lane.source,
+            sequences=[event.sequence for event in events],
+            request_ids=[event.request_id for event in events],
+            trace_ids=[trace.trace_id for trace in traces],
+            duration_ms=round(seconds * 1000, 2),
+        )
+        for event, trace in zip(events, traces, strict=True):
+            attributes: dict[str, str | int] = {
+                "messaging.system": "kv-erp",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": event.source,
+                "messaging.consumer.group.name": f"{self.service}:{self.lane.name}",
+                "messaging.message.id": event.id,
+                "messaging.batch.message_count": len(events),
+                "kv_erp.tenant": event.tenant_id,
+                "kv_erp.request_id": event.request_id,
+            }
+            spans.record(f"process {event.type}", Kind.CONSUMER, trace, seconds, attributes)
 
     def _count_applied(self, events: Sequence[Event]) -> None:
         labels = self._labels()
@@ -327,6 +215,8 @@ class Subscription:
                 type=event.type,
                 sequence=event.sequence,
                 attempt=attempts,
+                request_id=event.request_id,
+                traceparent=event.traceparent,
                 exc_info=error,
             )
             parked = attempts >= listening.tries
@@ -384,9 +274,13 @@ class Subscription:
         return caller.service_caller(self.service, self.tenant_id)
 
 
+def _working_on(events: Sequence[Event], traces: Sequence[Trace]) -> AbstractContextManager[object]:
+    """What events cause goes on in the trace of each; so do lines of the log about a lone one."""
+    by_request = {
+        event.request_id: trace.header for event, trace in zip(events, traces, strict=True)
+    }
+    return tracing.working_for(by_request, traces[0] if len(traces) == 1 else None)
+
+
 def _seconds_until(moment: datetime | None) -> float:
     return max(0.0, moment.timestamp() - time.time()) if moment else 0.0
-
-
-def _message_of(event: Event, listening: Listening) -> Message:
-    return event if listening.message is Event else listening.message.FromString(event.data)

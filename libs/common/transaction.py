@@ -19,6 +19,8 @@ class PendingEvent:
     subject: str
     message: Message
     request_id: str
+    # Its place in the trace of what caused it; empty when that has none.
+    traceparent: str
 
 
 @dataclass

@@ -19,8 +19,9 @@ from common.duties import Duty
 from common.errors import DomainError
 from common.event_lag import EventLag, Key
 from common.health import dependency_up
+from common.listening import Lane
 from common.locks import Locks, LockTimeout
-from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Lane, Moved, Subscription
+from common.subscriptions import AWAY_SECONDS, LARGEST_BATCH, Moved, Subscription
 from common.tasks import end
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse
 

@@ -15,8 +15,8 @@ from accounting.tables import invoice_lines, invoices
 from common import ids, numbers, outbox
 from common.bulk import insert_rows
 from common.database import Transaction
+from common.listening import Heard
 from common.money import Money
-from common.subscriptions import Heard
 from erp.accounting.v1.events_pb2 import InvoicePaid, InvoicePosted
 from erp.sales.v1.events_pb2 import ConfirmedLine, OrderConfirmed
 

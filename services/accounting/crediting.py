@@ -25,8 +25,8 @@ from common import caller, ids, numbers, outbox
 from common.bulk import insert_rows
 from common.database import Transaction
 from common.errors import NotFound
+from common.listening import Heard
 from common.money import Money, format_quantity, share_of
-from common.subscriptions import Heard
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
 from erp.accounting.v1.events_pb2 import InvoiceCredited, InvoicePaid, InvoicePartlyCredited
 from erp.sales.v1.events_pb2 import OrderCancelled

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from accounting import billing, companies, crediting, stock_entries
 from common.database import Transaction
-from common.subscriptions import Heard, listens_to
+from common.listening import Heard, listens_to
 from erp.gateway.v1.events_pb2 import TenantCreated
 from erp.inventory.v1.events_pb2 import StockAdjusted, StockReceived, StockShipped
 from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed

@@ -6,7 +6,7 @@ from accounting.billing import raise_invoices
 from accounting.invoices import find_of_orders, get_invoice
 from accounting.journal import get_entry
 from common.database import Transaction
-from common.subscriptions import Heard
+from common.listening import Heard
 from erp.accounting.v1 import accounting_service_pb2 as service_pb
 from erp.events.v1.events_pb2 import Event
 from erp.sales.v1.events_pb2 import OrderConfirmed

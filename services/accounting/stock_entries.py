@@ -9,8 +9,8 @@ from accounting.books import Books, open_books
 from accounting.entries import JournalEntry, Source, lines_between, post_entries
 from common import ids, outbox
 from common.database import Transaction
+from common.listening import Heard
 from common.money import Money
-from common.subscriptions import Heard
 from erp.accounting.v1.events_pb2 import CostOfSalesPosted
 from erp.inventory.v1.events_pb2 import StockAdjusted, StockReceived, StockShipped
 from erp.types.v1 import money_pb2

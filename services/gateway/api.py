@@ -14,7 +14,7 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import caller, consistency, origin, rehearsal, tracing, trailers
+from common import caller, consistency, origin, rehearsal, spans, tracing, trailers
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
@@ -22,6 +22,7 @@ from common.fair_share import Places
 from common.origin import Place
 from common.repetitions import IDEMPOTENCY_KEY, REPEATS_ONLY
 from common.rpc_policy import Access, Idempotency
+from common.spans import Kind
 from gateway.answers import (
     Answer,
     Headers,
@@ -135,6 +136,7 @@ class Api:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
         started = time.monotonic()
         request = HttpRequest(scope, receive)
+        tracing.follow(request.traceparent)
         self._room -= 1
         try:
             answer = await self._answer_or_error(request)
@@ -174,7 +176,6 @@ class Api:
         self._refuse_forged(request, client)
         if not route.policy.lets_in(client.caller):
             raise NotPermitted(route.policy.permission)
-        tracing.follow(request.traceparent)
         become(dataclasses.replace(client.caller, request_id=request.request_id))
         agent = request.user_agent.decode("latin-1")
         origin.come_from(Place(address=request.address, agent=agent))
@@ -303,12 +304,22 @@ def _metadata(route: Route, request: HttpRequest) -> list[tuple[str, str]]:
 
 
 def _record(request: HttpRequest, status: int, seconds: float) -> None:
+    template = request.route.template if request.route else _UNKNOWN
+    name = f"{request.method} {template}" if request.route else "unknown"
+    attributes: dict[str, str | int] = {
+        "http.request.method": request.method,
+        "http.route": template,
+        "http.response.status_code": status,
+        "kv_erp.request_id": request.request_id,
+    }
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    spans.record(name, Kind.SERVER, tracing.current(), seconds, attributes, failed=failed)
     log.info(
         "request",
         request_id=request.request_id,
         method=request.method,
         path=request.path,
-        route=request.route.template if request.route else _UNKNOWN,
+        route=template,
         status=status,
         duration_ms=round(seconds * 1000, 2),
     )

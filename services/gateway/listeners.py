@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from common.database import Transaction
-from common.subscriptions import Heard, hears_all
+from common.listening import Heard, hears_all
 from erp.events.v1.events_pb2 import Event
 from gateway import webhook_deliveries
 

@@ -12,9 +12,9 @@ from common import caller, ids
 from common.caller import Caller
 from common.database import Transaction
 from common.errors import BrokenRule, InvalidField, InvalidRequest, NotFound, NotPermitted
+from common.listening import ALL_EVENTS
 from common.optimistic import update_version
 from common.pagination import Page
-from common.subscriptions import ALL_EVENTS
 from common.wire import timestamp
 from erp.gateway.v1 import webhook_pb2 as pb
 from erp.gateway.v1 import webhook_service_pb2 as api

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from common.database import Transaction
 from common.errors import DomainError
-from common.subscriptions import Heard, listens_to
+from common.listening import Heard, listens_to
 from erp.gateway.v1.events_pb2 import TenantCreated
 from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderShipped, ShippedLine
 from inventory.companies import open_companies

@@ -2,7 +2,7 @@
 
 from common.database import Transaction
 from common.errors import DomainError
-from common.subscriptions import Heard
+from common.listening import Heard
 from erp.events.v1.events_pb2 import Event
 from erp.sales.v1.events_pb2 import OrderConfirmed
 from inventory.reservations import Reservation

@@ -10,7 +10,7 @@ from uuid import UUID
 from common import caller, ids, outbox
 from common.database import TooBusy, Transaction, translating
 from common.errors import DomainError
-from common.subscriptions import Heard
+from common.listening import Heard
 from erp.inventory.v1.inventory_service_pb2 import (
     ReserveForOrderRequest,
     ReserveStockRequest,

@@ -6,7 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from common.database import Transaction
-from common.subscriptions import Heard, listens_to
+from common.listening import Heard, listens_to
 from erp.accounting.v1 import events_pb2 as accounting
 from erp.gateway.v1 import events_pb2 as gateway
 from erp.inventory.v1 import events_pb2 as inventory

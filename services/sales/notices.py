@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from common import jobs
 from common.database import Transaction
-from common.subscriptions import Heard
+from common.listening import Heard
 from erp.accounting.v1.events_pb2 import InvoicePosted
 from erp.sales.v1.events_pb2 import OrderConfirmed
 from erp.sales.v1.jobs_pb2 import ConfirmationMail, InvoiceMail
@@ -26,23 +26,25 @@ _WITH_ADDRESS = text("""
 
 async def tell_of_confirmed(tx: Transaction, confirmed: Sequence[Heard[OrderConfirmed]]) -> None:
     """Write to the customers of orders that were confirmed."""
-    news = [heard.message for heard in confirmed if _is_news(heard.time)]
-    reachable = await _reachable(tx, [item.order_id for item in news])
-    for item in news:
-        if item.order_id in reachable:
-            jobs.enqueue(tx, ConfirmationMail(order_id=item.order_id))
+    news = [heard for heard in confirmed if _is_news(heard.time)]
+    reachable = await _reachable(tx, [heard.message.order_id for heard in news])
+    for heard in news:
+        if heard.message.order_id in reachable:
+            mail = ConfirmationMail(order_id=heard.message.order_id)
+            jobs.enqueue(tx, mail, request_id=heard.request_id)
 
 
 async def tell_of_posted(tx: Transaction, posted: Sequence[Heard[InvoicePosted]]) -> None:
     """Write to the customers of orders whose invoices were posted."""
-    news = [item.message for item in posted if item.message.order_id and _is_news(item.time)]
-    reachable = await _reachable(tx, [item.order_id for item in news])
-    for item in news:
+    news = [heard for heard in posted if heard.message.order_id and _is_news(heard.time)]
+    reachable = await _reachable(tx, [heard.message.order_id for heard in news])
+    for heard in news:
+        item = heard.message
         if item.order_id in reachable:
             mail = InvoiceMail(
                 invoice_id=item.invoice_id, number=item.number, order_id=item.order_id
             )
-            jobs.enqueue(tx, mail)
+            jobs.enqueue(tx, mail, request_id=heard.request_id)
 
 
 def _is_news(moment: datetime) -> bool:

@@ -16,10 +16,8 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "helm" / "kv-erp" / "files" / "alerts.yaml"
 RUNBOOKS = ROOT / "docs" / "operations.md"
 # Told by others than our processes: Prometheus itself, its client library, cert-manager, and what
-# a backup leaves for the node exporter; the queue's come with the queue.
+# a backup leaves for the node exporter.
 FOREIGN = {
-    "kv_erp_queue_oldest_seconds",
-    "kv_erp_queue_waiting",
     "up",
     "process_start_time_seconds",
     "certmanager_certificate_expiration_timestamp_seconds",

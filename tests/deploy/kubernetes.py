@@ -82,6 +82,7 @@ _SPECS = {
         privateKey=_of("algorithm size", "rotationPolicy"),
     ),
     "monitoring.coreos.com/v1 ServiceMonitor": _of("selector endpoints", "targetLabels"),
+    "monitoring.coreos.com/v1 PodMonitor": _of("selector podMetricsEndpoints"),
     "monitoring.coreos.com/v1 PrometheusRule": _of("groups"),
 }
 

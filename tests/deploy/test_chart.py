@@ -9,9 +9,9 @@ import yaml
 from charts import CHART, WAYS, environment_of, render, rendered, values_of
 from kubernetes import VERSIONS, problem_of
 
+from common.listening import lanes_of
 from common.redis_clients import Role, url_of
 from common.settings import load_settings, variables
-from common.subscriptions import lanes_of
 from gateway.contract import SERVICES
 
 ALL_WAYS = (*WAYS, "everything")

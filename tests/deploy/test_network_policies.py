@@ -8,7 +8,7 @@ import pytest
 from arrows import may_speak
 from charts import rendered
 
-from common.subscriptions import lanes_of
+from common.listening import lanes_of
 from gateway.contract import SERVICES
 
 ROOT = Path(__file__).parents[2]

@@ -1,13 +1,14 @@
 """One attempt at a job: runs its handler, minds its time, and records how it ended."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import structlog
 
-from common import caller, deadline
+from common import caller, deadline, spans, tracing
 from common.connections import TooBusy
 from common.database import Database
 from common.deadline import DeadlineExceeded
@@ -19,6 +20,8 @@ from common.jobs.completions import Completions
 from common.jobs.handlers import Handling
 from common.jobs.settling import Superseded
 from common.jobs.work import Work
+from common.spans import Kind
+from common.tracing import Trace
 
 __all__ = ["Attempt", "Limits", "Outcome"]
 
@@ -110,18 +113,44 @@ class Attempt:
 
     async def run(self) -> Outcome:
         """Run the handler and record how it ended."""
-        with caller.acting_as(self._caller):
-            handler = asyncio.create_task(self._handle())
-            done, _ = await asyncio.wait({handler}, timeout=self._timeout_seconds)
-            if not done:
-                self._interruption.interrupt(TimedOut(str(self.claimed.id)))
-                done, _ = await asyncio.wait({handler}, timeout=_ENDING_SECONDS)
-            if not done:
-                self._overdue = True
-                log.warning("job does not end", job=self.claimed.name, id=str(self.claimed.id))
-            outcome = await self._recorded(handler)
-            # Until it ends after all, it takes the place of another.
-            await asyncio.wait({handler})
+        started = time.perf_counter()
+        trace = tracing.continued(self.claimed.traceparent)
+        with (
+            caller.acting_as(self._caller),
+            tracing.working_for({self.claimed.request_id: trace.header}, trace),
+        ):
+            outcome = await self._run()
+        self._tell(trace, outcome, time.perf_counter() - started)
+        return outcome
+
+    def _tell(self, trace: Trace, outcome: Outcome, seconds: float) -> None:
+        job = self.claimed
+        attributes: dict[str, str | int] = {
+            "messaging.system": "kv-erp",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": job.queue,
+            "messaging.message.id": str(job.id),
+            "kv_erp.tenant": str(job.tenant_id),
+            "kv_erp.request_id": job.request_id,
+            "kv_erp.attempt": job.attempt,
+        }
+        failed = outcome is Outcome.FAILED
+        spans.record(
+            f"process {job.name}", Kind.CONSUMER, trace, seconds, attributes, failed=failed
+        )
+
+    async def _run(self) -> Outcome:
+        handler = asyncio.create_task(self._handle())
+        done, _ = await asyncio.wait({handler}, timeout=self._timeout_seconds)
+        if not done:
+            self._interruption.interrupt(TimedOut(str(self.claimed.id)))
+            done, _ = await asyncio.wait({handler}, timeout=_ENDING_SECONDS)
+        if not done:
+            self._overdue = True
+            log.warning("job does not end", job=self.claimed.name, id=str(self.claimed.id))
+        outcome = await self._recorded(handler)
+        # Until it ends after all, it takes the place of another.
+        await asyncio.wait({handler})
         return outcome
 
     async def _handle(self) -> None:

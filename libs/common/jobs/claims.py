@@ -51,8 +51,8 @@ _CLAIM = text("""
         started_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => :lease)
     FROM chosen WHERE jobs.tenant_id = chosen.tenant_id AND jobs.id = chosen.id
-    RETURNING jobs.tenant_id, jobs.id, name, queue, payload, request_id, attempt, failures, tries,
-              claim, batch_id, links IS NOT NULL AS has_links
+    RETURNING jobs.tenant_id, jobs.id, name, queue, payload, request_id, traceparent, attempt,
+              failures, tries, claim, batch_id, links IS NOT NULL AS has_links
 """)
 # Rows locked by ourselves are in a transaction: nobody takes those over.
 _BEAT = text("""
@@ -113,8 +113,8 @@ _REAP = text("""
         lease_until = CASE WHEN deaths + 1 >= :most_deaths
             THEN clock_timestamp() + make_interval(secs => :lease) END
     FROM dead WHERE jobs.tenant_id = dead.tenant_id AND jobs.id = dead.id
-    RETURNING jobs.tenant_id, jobs.id, name, queue, payload, request_id, attempt, failures, tries,
-              claim, batch_id, links IS NOT NULL AS has_links
+    RETURNING jobs.tenant_id, jobs.id, name, queue, payload, request_id, traceparent, attempt,
+              failures, tries, claim, batch_id, links IS NOT NULL AS has_links
 """)
 
 Key = tuple[UUID, UUID, UUID]  # tenant, job, claim
@@ -130,6 +130,7 @@ class Claimed:
     queue: str
     payload: bytes
     request_id: str
+    traceparent: str
     # From 1; those that were given back at a worker's end don't count.
     attempt: int
     failures: int

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from google.protobuf.message import Message
 from sqlalchemy import text
 
-from common import caller, ids
+from common import caller, ids, tracing
 from common.database import Transaction, WriteJobs
 from common.jobs.tables import QUEUES
 from erp.jobs.v1.links_pb2 import Link, Links
@@ -30,18 +30,19 @@ __all__ = [
 
 # One with the same id is the same work, not done yet.
 INSERT = text("""
-    INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, unique_key, tries,
-                      links, chain_id, batch_id, ready_at)
+    INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, traceparent,
+                      unique_key, tries, links, chain_id, batch_id, ready_at)
     SELECT tenant_id, id, name, queue, CASE WHEN delay > 0 THEN 'delayed' ELSE 'ready' END,
-           payload, request_id, unique_key, tries, links, chain_id, batch_id,
+           payload, request_id, traceparent, unique_key, tries, links, chain_id, batch_id,
            clock_timestamp() + make_interval(secs => delay)
     FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:names AS text[]),
                 CAST(:queues AS text[]),
                 CAST(:payloads AS bytea[]), CAST(:request_ids AS text[]),
-                CAST(:unique_keys AS text[]), CAST(:tries AS int[]), CAST(:links AS bytea[]),
+                CAST(:traceparents AS text[]), CAST(:unique_keys AS text[]),
+                CAST(:tries AS int[]), CAST(:links AS bytea[]),
                 CAST(:chain_ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:delays AS float8[]))
-         AS item (tenant_id, id, name, queue, payload, request_id, unique_key, tries, links,
-                  chain_id, batch_id, delay)
+         AS item (tenant_id, id, name, queue, payload, request_id, traceparent, unique_key,
+                  tries, links, chain_id, batch_id, delay)
     ON CONFLICT (tenant_id, id) DO NOTHING
     RETURNING id, queue, state
 """)
@@ -99,6 +100,7 @@ def enqueue(
     delay_seconds: float = 0,
     unique_key: str | None = None,
     tries: int | None = None,
+    request_id: str | None = None,
 ) -> UUID:
     """Have a job done, once the transaction commits. Returns the id of the job that will do it.
 
@@ -109,6 +111,7 @@ def enqueue(
         delay_seconds: not before so long from now.
         unique_key: while a job of this message and key is not done, this one is the same job.
         tries: failures before it is parked; its handler's, else the worker's `--tries`.
+        request_id: the request that caused it; the caller's own when absent.
     """
     if queue is not None and queue not in QUEUES:
         raise ValueError(f"{queue!r} is not one of the queues {', '.join(QUEUES)}")
@@ -117,7 +120,7 @@ def enqueue(
         id=ids.new() if unique_key is None else unique_id(tx.tenant_id, name, unique_key),
         name=name,
         payload=message.SerializeToString(),
-        request_id=caller.current().request_id,
+        request_id=caller.current().request_id if request_id is None else request_id,
         queue=queue,
         delay_seconds=delay_seconds,
         unique_key=unique_key,
@@ -192,6 +195,7 @@ def columns_of(
         "queues": [job.queue or queues.get(job.name, "default") for job in jobs],
         "payloads": [job.payload for job in jobs],
         "request_ids": [job.request_id for job in jobs],
+        "traceparents": [tracing.traceparent_for(job.request_id) for job in jobs],
         "unique_keys": [job.unique_key for job in jobs],
         "tries": [job.tries for job in jobs],
         "links": [job.links for job in jobs],

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from common import audit_seals, event_log, outbox, partitions
+from common import audit_seals, event_log, figures, outbox, partitions
 from common.database import Database
 from common.jobs.enqueueing import store_jobs
 from common.jobs.tables import SYSTEM_REASON as JOBS
@@ -30,6 +30,7 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
                 partitions.SYSTEM_REASON,
                 audit_seals.SYSTEM_REASON,
                 JOBS,
+                figures.SYSTEM_REASON,
             }
         ),
         write_events=outbox.write_events("notes"),

@@ -6,7 +6,7 @@ from common.audit_tables import audit_tables, audited
 from common.jobs.tables import job_tables
 from common.kept_answers import idempotency_keys
 from common.partitions import ANSWERS, EVENTS, rolling_partitions
-from common.schema import event_tables, number_series, partitioned_events, protect
+from common.schema import event_tables, number_series, partitioned_events, protect, traced
 from common.testing import ServiceDatabase
 from ops.urls import with_account, with_database
 
@@ -54,6 +54,7 @@ def make_scratch(superuser_url: str) -> ServiceDatabase:
             + EVENTS.roll()
             + audit_tables("scratch")
             + job_tables("scratch")
+            + traced("events", "jobs")
             + _NOTES
             + protect("scratch", "notes")
             + audited("notes", "note", hidden=("secret",))

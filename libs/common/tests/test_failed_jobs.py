@@ -16,8 +16,8 @@ from common.jobs import failures
 from common.jobs.enqueueing import store_jobs
 from common.jobs.servicer import JobServicer
 from common.jobs.tables import SYSTEM_REASON
+from common.listening import Heard, lanes_of, listens_to
 from common.locks import Locks
-from common.subscriptions import Heard, lanes_of, listens_to
 from common.testing import ServiceDatabase, TestServers, as_user, rows_of
 from common.tests.job_work import (
     SERVICE,

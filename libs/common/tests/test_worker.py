@@ -17,8 +17,8 @@ from common import ids, outbox
 from common.database import Database, Transaction
 from common.duties import Duty
 from common.event_log import EventLogServicer
+from common.listening import Heard, lanes_of, listens_to
 from common.locks import Locks
-from common.subscriptions import Heard, lanes_of, listens_to
 from common.testing import ServiceDatabase, TestServers, as_user, rows_of
 from common.worker import EventWorker
 from erp.events.v1.events_pb2 import HeadsRequest, HeadsResponse, ReadRequest, ReadResponse

@@ -15,9 +15,9 @@ from common import caller, ids
 from common.caller import Caller
 from common.database import Database
 from common.errors import DomainError
+from common.listening import Heard, Listener
 from common.locks import Locks
 from common.money import Money
-from common.subscriptions import Heard, Listener
 from common.testing import as_user, rows_of
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1 import accounting_service_pb2 as service_pb

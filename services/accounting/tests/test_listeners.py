@@ -9,8 +9,9 @@ from accounting.tests.company import Company, order
 from common import caller, ids
 from common.database import Database
 from common.errors import Unavailable
+from common.listening import Lane, lanes_of
 from common.locks import Locks
-from common.subscriptions import Lane, Subscription, lanes_of
+from common.subscriptions import Subscription
 from common.testing import ServiceDatabase, rows_of
 from erp.accounting.v1 import accounting_pb2 as pb
 from erp.accounting.v1.events_pb2 import InvoiceCredited, InvoicePosted

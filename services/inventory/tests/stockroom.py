@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from common import caller, ids
 from common.caller import Caller
 from common.database import Database
+from common.listening import Heard, lanes_of
 from common.locks import Locks
-from common.subscriptions import Heard, lanes_of
 from common.testing import as_user, rows_of
 from erp.audit.v1 import audit_pb2
 from erp.gateway.v1.events_pb2 import TenantCreated

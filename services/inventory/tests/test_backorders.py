@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.database import Database
-from common.subscriptions import Heard
+from common.listening import Heard
 from erp.inventory.v1.events_pb2 import StockBackordered, StockReserved
 from inventory import backorders
 from inventory.reserving import ReserveStock, reserve

@@ -16,8 +16,8 @@ from common import ids
 from common.caller import acting_as, service_caller
 from common.database import Database
 from common.errors import DomainError
+from common.listening import Heard, lanes_of
 from common.money import Money
-from common.subscriptions import Heard, lanes_of
 from common.testing import ServiceDatabase, as_user, rows_of
 from erp.accounting.v1 import events_pb2 as accounting
 from erp.inventory.v1 import events_pb2 as inventory

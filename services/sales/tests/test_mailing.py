@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from common import ids
 from common.caller import acting_as, service_caller
 from common.jobs_testing import eventually, job_states, job_worker, working
-from common.subscriptions import Heard
+from common.listening import Heard
 from common.testing import TestServers, rows_of
 from erp.accounting.v1 import events_pb2 as accounting
 from erp.sales.v1 import events_pb2 as events
