@@ -109,13 +109,16 @@ _PROBLEMS = {
     HTTPStatus.UNAUTHORIZED: "There is no credential, or it is not valid.",
     HTTPStatus.FORBIDDEN: "The credential lacks the permission.",
     HTTPStatus.NOT_FOUND: "There is no such thing, or it is another tenant's.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
     HTTPStatus.CONFLICT: "A rule of the business forbids it, or somebody changed it first.",
     HTTPStatus.PRECONDITION_FAILED: "The record is not what If-Match names.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 4 MiB.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "Path and query are longer than 16 KiB.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The idempotency key was used for another request.",
     HTTPStatus.TOO_MANY_REQUESTS: "There have been too many requests; `Retry-After` says when "
     "the next is let in.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "There are more than 100 headers.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong on our side.",
     HTTPStatus.SERVICE_UNAVAILABLE: "A part of the system is away for the moment.",
     HTTPStatus.GATEWAY_TIMEOUT: "It took too long.",
@@ -123,7 +126,13 @@ _PROBLEMS = {
 # Where a record has an ETag.
 _RECORDS_ONLY = (HTTPStatus.PRECONDITION_FAILED,)
 _COMMANDS_ONLY = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
-_BODIES_ONLY = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+_BODIES_ONLY = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
+# Refused before anybody counts.
+_UNCOUNTED = (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -290,11 +299,17 @@ def _responses(route: Route, schemas: Schemas) -> Object:
         unsettled = "Done, and `awaiting` says what other services have still to do."
         responses["202"] = done | {"description": unsettled}
     for status in _PROBLEMS:
-        if status in _RECORDS_ONLY or (route.verb == "GET" and status in _COMMANDS_ONLY):
+        if status in _RECORDS_ONLY or (status in _COMMANDS_ONLY and not _may_forbid(route, status)):
             continue
         if route.takes_body or status not in _BODIES_ONLY:
             responses[str(int(status))] = {"$ref": f"#/components/responses/{status.name}"}
     return responses
+
+
+def _may_forbid(route: Route, status: HTTPStatus) -> bool:
+    """Whether a rule of the business can stand against it: software has no session to read."""
+    of_session = route.policy.access is Access.ONESELF and status is HTTPStatus.CONFLICT
+    return route.verb != "GET" or of_session
 
 
 def _components(schemas: Schemas) -> Object:
@@ -338,8 +353,9 @@ def _header(_: str, description: str, kind: str) -> Object:
 
 def _problem(status: HTTPStatus, text: str) -> Object:
     reference = {"$ref": "#/components/schemas/Problem"}
+    headers = _shown("RequestId") if status in _UNCOUNTED else _ON_EVERY_ANSWER
     return {
         "description": text,
-        "headers": _ON_EVERY_ANSWER | (_shown("RetryAfter") if status in BUSY else {}),
+        "headers": headers | (_shown("RetryAfter") if status in BUSY else {}),
         "content": {"application/problem+json": {"schema": reference}},
     }
