@@ -201,7 +201,8 @@ def columns_of(
         "links": [job.links for job in jobs],
         "chain_ids": [job.chain_id for job in jobs],
         "batch_ids": [job.batch_id for job in jobs],
-        "delays": [job.delay_seconds for job in jobs],
+        # A list of whole and broken numbers is more than the driver can store.
+        "delays": [float(job.delay_seconds) for job in jobs],
     }
 
 

@@ -181,6 +181,19 @@ async def test_a_delayed_job_waits_by_the_clock_of_the_database(
     assert float(str(waited)) >= 1.0
 
 
+async def test_one_transaction_enqueues_for_now_and_for_later(
+    scratch: ServiceDatabase, database: Database, tenant: UUID
+) -> None:
+    def add(tx) -> None:
+        jobs.enqueue(tx, order(1))
+        jobs.enqueue(tx, order(2), delay_seconds=0.5)
+        jobs.enqueue(tx, order(3), delay_seconds=60)
+
+    await enqueued(database, tenant, add)
+
+    assert states(scratch, tenant) == {"ready": 1, "delayed": 2}
+
+
 async def test_a_unique_job_is_there_once_until_it_is_done(
     scratch: ServiceDatabase, database: Database, redis: Redis, tenant: UUID
 ) -> None:

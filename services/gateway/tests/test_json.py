@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.errors import DomainError, InvalidRequest
 from common.status import to_status
-from erp.gateway.v1.gateway_pb2 import Tenant
+from erp.gateway.v1.tenant_pb2 import Tenant
 from erp.sales.v1 import sales_pb2, sales_service_pb2
 from gateway.contract import all_services
 from gateway.fields import RANGES, kind_of
