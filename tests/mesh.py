@@ -28,7 +28,6 @@ SHARED = {
     "erp.jobs.v1.JobService": ("inventory", "accounting", "sales"),
     "erp.audit.v1.Auditor": ("inventory", "accounting", "sales"),
     "erp.events.v1.EventPublisher": ("gateway",),
-    "erp.jobs.v1.JobService": ("inventory", "accounting", "sales"),
 }
 
 
