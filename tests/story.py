@@ -32,14 +32,23 @@ def routes() -> dict[str, Route]:
     return {route.method.name: route for route in Routes(all_services()).all}
 
 
-async def play(client: httpx.AsyncClient, admin: dict[str, str]) -> dict[str, Any]:
+async def play(stack: BackgroundStack) -> dict[str, Any]:
     """Ask everything in order; the answers by the names of their steps."""
+    operator = {"Authorization": f"Bearer {stack.state['operator']['token']}"}
+    async with client_of(stack, "acme") as client:
+        return await _play(client, operator, admin_of(stack))
+
+
+async def _play(
+    client: httpx.AsyncClient, operator: dict[str, str], admin: dict[str, str]
+) -> dict[str, Any]:
     run, digits = f"-{secrets.token_hex(3)}", str(secrets.randbelow(9_000) + 1_000)
     known: dict[str, Any] = {"admin": admin}
     known_routes = routes()
     for step in story():
-        answer = await _ask(client, known_routes[step.operation], step, known, run, digits)
-        expected = int(known_routes[step.operation].success)
+        route, headers = known_routes[step.operation], operator if step.by_operator else {}
+        answer = await _ask(client, route, step, known, run, digits, headers)
+        expected = int(route.success)
         assert answer.status_code == expected, f"{step.name}: {answer.status_code} {answer.text}"
         known[step.name] = answer.json() if answer.content else None
     del known["admin"]
@@ -47,7 +56,13 @@ async def play(client: httpx.AsyncClient, admin: dict[str, str]) -> dict[str, An
 
 
 async def _ask(
-    client: httpx.AsyncClient, route: Route, step: Step, known: Any, run: str, digits: str
+    client: httpx.AsyncClient,
+    route: Route,
+    step: Step,
+    known: Any,
+    run: str,
+    digits: str,
+    headers: dict[str, str],
 ) -> httpx.Response:
     path = route.template.format(**filled(step.path, known))
     return await client.request(
@@ -55,7 +70,7 @@ async def _ask(
         path.removeprefix("/api/v1"),
         params=filled(step.query, known),
         json=filled(step.body, known, run, digits),
-        headers={"Prefer": f"wait={step.wait}"} if step.wait else {},
+        headers={**headers, **({"Prefer": f"wait={step.wait}"} if step.wait else {})},
     )
 
 
@@ -84,8 +99,7 @@ def admin_of(stack: BackgroundStack) -> dict[str, str]:
 
 async def record(stack: BackgroundStack) -> None:
     """Write the answers anew."""
-    async with client_of(stack, "acme") as client:
-        answers = await play(client, admin_of(stack))
+    answers = await play(stack)
     lines = [
         f"{json.dumps(name)}: {json.dumps(answer, ensure_ascii=False)}"
         for name, answer in answers.items()

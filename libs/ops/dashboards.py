@@ -227,6 +227,16 @@ EVENTS = Dashboard(
             {"{{service}} {{kind}}": "max by (service, kind) (kv_erp_failed_jobs)"},
         ),
         Panel(
+            "Jobs that wait",
+            "short",
+            {"{{service}} {{queue}}": "max by (service, queue) (kv_erp_queue_waiting)"},
+        ),
+        Panel(
+            "How long the oldest has waited",
+            "s",
+            {"{{service}} {{queue}}": "max by (service, queue) (kv_erp_queue_oldest_seconds)"},
+        ),
+        Panel(
             "Jobs done",
             "ops",
             {"{{service}} {{outcome}}": "sum by (service, outcome) (rate(kv_erp_jobs_total[5m]))"},

@@ -2,8 +2,7 @@
 
 import json
 
-from shop import client_of
-from story import ANSWERS, admin_of, play
+from story import ANSWERS, play
 
 
 def form(value):
@@ -16,8 +15,7 @@ def form(value):
 
 
 async def test_the_story_of_the_examples_can_be_played(stack):
-    async with client_of(stack, "acme") as client:
-        answers = await play(client, admin_of(stack))
+    answers = await play(stack)
 
     recorded = json.loads(ANSWERS.read_text())
     assert answers.keys() == recorded.keys()

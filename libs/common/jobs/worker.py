@@ -20,7 +20,6 @@ from common.jobs.bell import JobBell, next_woken
 from common.jobs.claims import WORKER_DIED, Claimed, Claims, Key
 from common.jobs.completions import Completions
 from common.jobs.handlers import Handling
-from common.jobs.queues import measure_queues
 from common.redis_link import AWAY
 from common.settings import Settings
 
@@ -29,7 +28,6 @@ __all__ = ["JobWorker", "Pace"]
 POLL_SECONDS = 2.0
 POLL_SECONDS_WITHOUT_REDIS = 0.25
 TICK_SECONDS = 1.0
-MEASURE_SECONDS = 5.0
 # While jobs end one by one, the next ones are claimed together.
 GATHERING_SECONDS = 0.003
 # At the end: for what is being stopped to reach the end of its transaction.
@@ -123,7 +121,6 @@ class JobWorker:
         loops: list[Coroutine[Any, Any, None]] = [
             self._repeat(self._beat, self._pace.heartbeat_seconds),
             self._repeat(self._tick, TICK_SECONDS),
-            self._repeat(self._measure, MEASURE_SECONDS),
         ]
         minding = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -233,9 +230,6 @@ class JobWorker:
         self._tell(died.ready)
         for claimed in died.parked:
             await self._park(claimed)
-
-    async def _measure(self) -> None:
-        await measure_queues(self._service, self._database)
 
     def _tell(self, jobs: Sequence[Any]) -> None:
         if jobs:

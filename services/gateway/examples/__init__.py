@@ -29,6 +29,7 @@ class Step:
         operation: the rpc.
         wait: seconds of `Prefer: wait`.
         hidden: it only makes something for a later step.
+        by_operator: it is the platform's operator who asks.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Step:
     body: Mapping[str, Any] | None = None
     wait: int = 0
     hidden: bool = False
+    by_operator: bool = False
 
 
 @dataclass(frozen=True)
