@@ -1,0 +1,82 @@
+"""The jobs of benchmarks/jobs.py, and the process that does them."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+
+import structlog
+import uvloop
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from common import jobs
+from common.database import Database
+from common.jobs.attempts import Limits
+from common.jobs.bell import JobBell
+from common.jobs.enqueueing import store_jobs
+from common.jobs.handlers import handlings_of
+from common.jobs.tables import QUEUES, SYSTEM_REASON
+from common.jobs.worker import JobWorker, Pace
+from common.redis_clients import Role, connect
+from erp.sales.v1.events_pb2 import OrderCancelled, OrderSettled, OrderShipped
+
+SERVICE = "notes"
+_EFFECT = text("INSERT INTO effects (job_id) VALUES (:job_id)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the servers are."""
+
+    app: str
+    system: str
+    redis: str
+
+    def open(self, bell: JobBell | None = None) -> Database:
+        """The database, as a service opens it."""
+        return Database(
+            self.app,
+            self.system,
+            system_reasons=frozenset({SYSTEM_REASON}),
+            write_jobs=store_jobs({}),
+            wake=bell.ring if bell else None,
+        )
+
+
+@jobs.handles(OrderSettled)
+async def with_effect(work: jobs.Work[OrderSettled]) -> None:
+    """A row, committed with the completion."""
+    async with work.completion() as tx:
+        await tx.execute(_EFFECT, {"job_id": work.id})
+
+
+@jobs.handles(OrderCancelled)
+async def without_effect(work: jobs.Work[OrderCancelled]) -> None:
+    """Nothing; the engine completes it."""
+
+
+@jobs.handles(OrderShipped, queue="low", timeout=600)
+async def hold(work: jobs.Work[OrderShipped]) -> None:
+    """Keep whoever takes it first until that process is killed; its id is the job's progress."""
+    if work.attempt == 1:
+        await work.report(os.getpid(), sys.maxsize)
+        await asyncio.sleep(600)
+
+
+def run_worker(place: Place, concurrency: int, queues: tuple[str, ...] = QUEUES) -> None:
+    """The worker process, with the lease and heartbeat of production."""
+    # As in production, where debug lines are off.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    uvloop.run(_work(place, concurrency, queues))
+
+
+async def _work(place: Place, concurrency: int, queues: tuple[str, ...]) -> None:
+    async with Redis.from_url(place.redis) as events:
+        bell = JobBell(SERVICE, events)
+        ringing = asyncio.create_task(bell.run())
+        handlings = handlings_of([sys.modules[__name__]])
+        redis, limits, pace = connect(place.redis, Role.QUEUE), Limits(3, 60), Pace(concurrency)
+        database = place.open(bell)
+        await JobWorker(SERVICE, database, handlings, queues, redis, bell, limits, pace).run()
+        ringing.cancel()
