@@ -40,9 +40,9 @@ def every_service() -> list[ServiceDescriptor]:
 
 
 def servers_of(service: ServiceDescriptor) -> Sequence[str]:
-    """The servers that offer a service."""
+    """The servers that offer a service; none when nobody has said so in SHARED."""
     owners = [server for server, services in SERVICES.items() if service in services]
-    return owners or SHARED[service.full_name]
+    return owners or SHARED.get(service.full_name, ())
 
 
 def every_rpc() -> Iterator[tuple[str, RpcPolicy]]:

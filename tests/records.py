@@ -1,8 +1,9 @@
 """One record of each kind of a company, by the name of the field that refers to it."""
 
 import secrets
+from typing import Any
 
-from shop import Shop, eur
+from shop import Shop, eur, eventually
 
 
 async def records(shop: Shop) -> dict[str, str]:
@@ -11,7 +12,7 @@ async def records(shop: Shop) -> dict[str, str]:
     product = await shop.product(warehouse, stock=10)
     order = await shop.confirmed(shop.order_body(customer, warehouse, (product, 2)))
     invoice = (await shop.get("/invoices", order_id=order["id"]))["invoices"][0]
-    reservation = (await shop.get("/reservations", order_id=order["id"]))["reservations"][0]
+    held = {"warehouse_id": warehouse, "lines": [{"product_id": product, "quantity": "1"}]}
     account = (await shop.get("/accounts"))["accounts"][0]
     return {
         "customer_id": customer,
@@ -20,7 +21,7 @@ async def records(shop: Shop) -> dict[str, str]:
         "order_id": order["id"],
         "order_line_id": order["lines"][0]["id"],
         "invoice_id": invoice["id"],
-        "reservation_id": reservation["id"],
+        "reservation_id": (await shop.post("/reservations", held))["id"],
         "journal_entry_id": invoice["journal_entry_id"],
         "source_id": invoice["id"],
         "record_id": order["id"],
@@ -30,6 +31,7 @@ async def records(shop: Shop) -> dict[str, str]:
         **await _of_money(shop, customer, order["lines"][0]["id"], invoice["id"]),
         **await _of_people(shop),
         **await _of_bulk(shop),
+        **await _of_hooks(shop),
     }
 
 
@@ -76,4 +78,30 @@ async def _of_people(shop: Shop) -> dict[str, str]:
 
 
 async def _of_bulk(shop: Shop) -> dict[str, str]:
-    return {}
+    content = {"content": "sku,name\nONE,One\n"}
+    made = {
+        "product_import_id": await shop.post("/imports/products", content),
+        "customer_import_id": await shop.post("/imports/customers", {"content": "name\nOne\n"}),
+        "product_export_id": await shop.post("/exports/products", {}),
+        "customer_export_id": await shop.post("/exports/customers", {}),
+        "trial_balance_export_id": await shop.post("/exports/trial-balance", {}),
+    }
+    return {name: record["id"] for name, record in made.items()}
+
+
+async def _of_hooks(shop: Shop) -> dict[str, str]:
+    webhook = (await shop.post("/webhooks", {"url": "https://hooks.example.com/one"}))["id"]
+    delivery = (await shop.post(f"/webhooks/{webhook}:test", {}))["id"]
+
+    async def queued() -> Any:
+        return (await shop.get("/jobs"))["jobs"]
+
+    job = (await eventually(queued, "a job is shown"))[0]["id"]
+    return {
+        "webhook_id": webhook,
+        "webhook_delivery_id": delivery,
+        "job_id": job,
+        # Nothing of the API makes one that fails, or many at once: one that runs stands for both.
+        "failed_job_id": job,
+        "batch_id": job,
+    }

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from mesh import Mesh, every_rpc, every_service
+from mesh import Mesh, every_rpc, every_service, servers_of
 from shop import Shop
 
 from common.caller import Caller
@@ -59,6 +59,10 @@ def test_the_page_names_every_rpc_that_has_a_route() -> None:
     assert {one.path for one in DECLARED.values() if not one.route} & routed == set()
     assert all(len(one.roles) == len(BUILT_IN) for one in DECLARED.values() if one.asks[0] == "*")
     assert not any(one.roles for one in DECLARED.values() if not one.route)
+
+
+def test_every_service_of_the_contract_is_called_here() -> None:
+    assert [one.full_name for one in every_service() if not servers_of(one)] == []
 
 
 @pytest.mark.parametrize("role", BUILT_IN)

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_the_dockerfile_knows_every_service() -> None:
 
     for service in SERVICES:
         assert f"COPY services/{service}/pyproject.toml services/{service}/" in text
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_can_send_spans_when_it_is_told_where(service: str) -> None:
+    package = tomllib.loads((ROOT / "services" / service / "pyproject.toml").read_text())
+
+    assert "kv-erp[tracing]" in package["project"]["dependencies"]
 
 
 def test_uv_is_the_one_that_everybody_uses() -> None:

@@ -120,11 +120,20 @@ class Attempt:
             tracing.working_for({self.claimed.request_id: trace.header}, trace),
         ):
             outcome = await self._run()
-        self._tell(trace, outcome, time.perf_counter() - started)
+            self._tell(trace, outcome, time.perf_counter() - started)
         return outcome
 
     def _tell(self, trace: Trace, outcome: Outcome, seconds: float) -> None:
         job = self.claimed
+        log.info(
+            "job ended",
+            job=job.name,
+            id=str(job.id),
+            queue=job.queue,
+            attempt=job.attempt,
+            outcome=outcome.value,
+            duration_ms=round(seconds * 1000, 2),
+        )
         attributes: dict[str, str | int] = {
             "messaging.system": "kv-erp",
             "messaging.operation.type": "process",
