@@ -34,9 +34,11 @@ from ops.postgres import EmbeddedPostgres
 from ops.urls import with_account, with_database
 from ops.valkey import EmbeddedValkey
 
-BACKLOG = 10_000
+BACKLOG = 5_000
 ROUNDS = 3
 KILLS = 20
+# KV_ERP_JOB_CONCURRENCY: its default, and for jobs that are short.
+CONCURRENCIES = (16, 64)
 _AT_ONCE = 500
 _SPAN = """
     SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM finished_jobs
@@ -57,17 +59,19 @@ def main() -> None:
         place = Place(_as("app", operator), _as("system", operator), valkey.url)
         for _ in range(ROUNDS):
             for name, message in (("effect", OrderSettled()), ("nothing", OrderCancelled())):
-                print(f"ours, {name}: {_ours(place, operator, message):.0f}/s", flush=True)
+                for concurrency in CONCURRENCIES:
+                    rate = _ours(place, operator, message, concurrency)
+                    print(f"ours, {name}, {concurrency} at once: {rate:.0f}/s", flush=True)
             print(f"dramatiq, nothing: {_theirs(valkey.url):.0f}/s", flush=True)
         waits = sorted(_killed(place, operator))
     median, most = statistics.median(waits), waits[-1]
     print(f"kill -9 to running again, {KILLS} kills: p50 {median:.1f} s, longest {most:.1f} s")
 
 
-def _ours(place: Place, operator: str, message: Message) -> float:
+def _ours(place: Place, operator: str, message: Message, concurrency: int) -> float:
     tenant = ids.new()
     uvloop.run(_enqueue(place, tenant, message, BACKLOG))
-    with _working(place, 16):
+    with _working(place, concurrency):
         (seconds,) = _until(lambda: _one(operator, _SPAN, tenant, BACKLOG))
     return BACKLOG / float(seconds)
 
