@@ -40,7 +40,7 @@ def test_every_process_has_ports_of_its_own(wiring: Wiring) -> None:
         if name.endswith("_BIND")
     ]
 
-    assert len(binds) == len(set(binds)) == 2 * 4 + 1 + 3
+    assert len(binds) == len(set(binds)) == 2 * 4 + 1 + 4
 
 
 def test_a_server_never_sees_the_owners_password(wiring: Wiring) -> None:
