@@ -38,9 +38,9 @@ def scratch(servers: TestServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(migrations, "_folder", lambda _: tmp_path)
     url = servers.postgres.superuser_url
     with psycopg.connect(url, autocommit=True) as server:
-        server.execute("DROP DATABASE IF EXISTS scratch")
-        server.execute("CREATE DATABASE scratch")
-    return with_database(url, "scratch")
+        server.execute("DROP DATABASE IF EXISTS notes")
+        server.execute("CREATE DATABASE notes")
+    return with_database(url, "notes")
 
 
 def test_a_new_database_may_get_everything(scratch: str) -> None:
