@@ -14,7 +14,7 @@ from common import jobs
 from common.database import Database
 from common.jobs.attempts import Limits
 from common.jobs.bell import JobBell
-from common.jobs.enqueueing import store_jobs
+from common.jobs.enqueueing import name_of, store_jobs
 from common.jobs.handlers import handlings_of
 from common.jobs.tables import QUEUES, SYSTEM_REASON
 from common.jobs.worker import JobWorker, Pace
@@ -39,7 +39,7 @@ class Place:
             self.app,
             self.system,
             system_reasons=frozenset({SYSTEM_REASON}),
-            write_jobs=store_jobs({}),
+            write_jobs=store_jobs({name_of(OrderShipped): "low"}),
             wake=bell.ring if bell else None,
         )
 
