@@ -1,5 +1,6 @@
 """The page of errors: every reason that a refusal can have."""
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +9,8 @@ from common.errors import DomainError
 from gateway.problems import http_status_of
 
 ROOT = Path(__file__).parents[2]
+# The name of a class, and what it stands on.
+_CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 _WHERE = {"common": "Every service", "gateway": "Gateway"}
 
 
@@ -45,17 +48,27 @@ def _row(error: type[DomainError]) -> str:
 
 def _errors() -> Iterator[type[DomainError]]:
     """Every error that can be raised: those that say what they mean."""
-    for folder in ("libs/common", "services"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts[1:]
-            if _defines_errors(path) and not {"tests", "migrations"} & set(parts):
-                import_module(".".join(part for part in parts if part != "__init__"))
-    waiting = [DomainError]
-    while waiting:
-        waiting.extend(found := waiting.pop().__subclasses__())
-        yield from (one for one in found if hasattr(one, "detail") and "test" not in one.__module__)
+    modules = {import_module(name) for name in _modules_with_errors()}
+    for module in modules:
+        for item in vars(module).values():
+            if _is_error(item) and item.__module__ == module.__name__:
+                yield item
 
 
-def _defines_errors(path: Path) -> bool:
-    text = path.read_text()
-    return "(DomainError)" in text or "(BrokenRule)" in text
+def _is_error(item: object) -> bool:
+    return isinstance(item, type) and issubclass(item, DomainError) and hasattr(item, "detail")
+
+
+def _modules_with_errors() -> Iterator[str]:
+    """The modules in which a class stands on an error, or on what stands on one."""
+    sources = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]): path.read_text()
+        for folder in ("libs/common", "services")
+        for path in (ROOT / folder).rglob("*.py")
+        if not {"tests", "migrations"} & set(path.parts)
+    }
+    classes = [(name, *found) for name, text in sources.items() for found in _CLASS.findall(text)]
+    errors = {"DomainError"}
+    while more := {own for _, own, base in classes if base in errors} - errors:
+        errors |= more
+    yield from {module.removesuffix(".__init__") for module, _, base in classes if base in errors}
