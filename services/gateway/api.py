@@ -2,14 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
 import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
@@ -41,8 +40,9 @@ from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.metrics import WAITED, WAITING, HttpMetrics
-from gateway.preconditions import Preconditions, etag_of, is_known
+from gateway.preconditions import Preconditions, is_known
 from gateway.repeating import until_answered
+from gateway.representation import Representation
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
 from gateway.settlements import Settlements
@@ -219,8 +219,9 @@ class Api:
             return await self._streams[route.policy.path](message, request, client)
         settlement, seconds = route.policy.settlement, request.wait_seconds
         if route.policy.cache_seconds is not None:
-            body = await self._kept.remember(route, message, self._reading(route, message, request))
-            return _record_answer(route, body, (), request)
+            read = partial(self._read, route, message, request)
+            shown = await self._kept.remember(route, message, read)
+            return _record_answer(route, shown, (), request)
         guarded = await self._preconditions.guard(route, message, request)
         with guarded:
             answer, headers = await self._call(route, message, request)
@@ -248,16 +249,11 @@ class Api:
         # A state that was only tried is nowhere, so it has no ETag.
         if route.record not in self._routes.records or request.validate_only:
             return json_answer(route.success, route.write(answer), headers)
-        return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
+        return _record_answer(route, Representation.of(route.write(answer)), headers, request)
 
-    def _reading(
-        self, route: Route, message: Message, request: HttpRequest
-    ) -> Callable[[], Awaitable[bytes]]:
-        async def read() -> bytes:
-            answer, _ = await self._call(route, message, request)
-            return orjson.dumps(route.write(answer))
-
-        return read
+    async def _read(self, route: Route, message: Message, request: HttpRequest) -> Representation:
+        answer, _ = await self._call(route, message, request)
+        return Representation.of(route.write(answer))
 
     async def _call(
         self, route: Route, message: Message, request: HttpRequest
@@ -338,9 +334,9 @@ def _allow(match: Match) -> str:
 
 
 def _record_answer(
-    route: Route, body: bytes, headers: Sequence[tuple[bytes, bytes]], request: HttpRequest
+    route: Route, shown: Representation, headers: Headers, request: HttpRequest
 ) -> Answer:
-    etag = etag_of(body)
+    etag, body = shown
     if route.verb == "GET" and is_known(etag, request.if_none_match):
         return not_modified(etag)
     return resource_answer(route.success, body, etag, headers)
