@@ -53,9 +53,8 @@ log = structlog.get_logger()
 _OWN = "gateway"
 # Stands for all paths that lead nowhere.
 _UNKNOWN = "unknown"
-# Calls that a process has open at the same time, and those of one tenant while there are others.
+# Calls that a process has open at the same time.
 _AT_ONCE = 128
-_AT_ONCE_BESIDE_OTHERS = 8
 # Operators of the platform take turns as one more tenant.
 _NO_TENANT = UUID(int=0)
 _HEADER_OF_TRAILER = {
@@ -99,6 +98,7 @@ class Api:
         streams: by the path of the rpc, what answers a client that asks for a stream.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
+        tenant_turns: how many calls it has open for one tenant, while there are others.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Api:
         origins: Origins = Origins(),  # noqa: B008 (frozen)
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
+        tenant_turns: int = 8,
     ) -> None:
         self._routes = routes
         self._credentials = credentials
@@ -130,7 +131,7 @@ class Api:
         self._kept = kept
         self._streams = streams
         self._preconditions = Preconditions(routes.records, self._rpcs)
-        self._turns = Places(_AT_ONCE, _AT_ONCE_BESIDE_OTHERS, WAITING, WAITED, TooManyAtOnce)
+        self._turns = Places(_AT_ONCE, tenant_turns, WAITING, WAITED, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
