@@ -98,6 +98,10 @@ _CLOUD_EVENT: Schema = {
         },
         "subject": {"type": "string", "description": "Id of the thing it happened to."},
         "requestid": {"type": "string", "description": "The request that caused it."},
+        "traceparent": {
+            "type": "string",
+            "description": "Its place in the trace of that request (W3C Trace Context).",
+        },
         "datacontenttype": {"type": "string"},
         "data": {"type": "object", "description": "What the type says."},
         "data_base64": {"type": "string", "description": "In place of data of an unknown type."},
