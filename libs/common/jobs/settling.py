@@ -53,11 +53,11 @@ _PARK = text("""
         DELETE FROM jobs WHERE tenant_id = :tenant_id AND id = :id AND claim = :claim RETURNING *
     )
     INSERT INTO failed_jobs (tenant_id, id, kind, name, source, sequence, payload, error, attempts,
-                             request_id, job_id, queue, unique_key, tries, deaths, links, chain_id,
-                             batch_id, done, total, created_at, started_at)
+                             request_id, traceparent, job_id, queue, unique_key, tries, deaths,
+                             links, chain_id, batch_id, done, total, created_at, started_at)
     SELECT tenant_id, uuidv7(), 'job', name, split_part(name, '.', 2), 0, payload, :error, attempt,
-           request_id, id, queue, unique_key, tries, deaths, links, chain_id,
-           batch_id, done, total, created_at, started_at FROM done
+           request_id, traceparent, id, queue, unique_key, tries, deaths,
+           links, chain_id, batch_id, done, total, created_at, started_at FROM done
     RETURNING id
 """)
 _POSTPONE = text("""
