@@ -18,7 +18,7 @@ demo: protos  ## Play one order through the running system and print what happen
 	@$(BIN)/kv-erp demo
 
 test: protos  ## Run all tests but the long campaigns
-	@$(BIN)/python -m pytest -m "not long"
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
 
 test-chaos: protos  ## Run the long campaigns: faults under load
 	@$(BIN)/python -m pytest -m long
@@ -50,7 +50,7 @@ audit: protos  ## Check every promise on the data of the running stack
 
 load: protos  ## Seed the running stack and let users work on it for a minute
 	@$(BIN)/kv-erp seed
-	@LOAD_DATA=.dev/load.json $(BIN)/locust -f tests/load/locustfile.py --headless --users 50 --spawn-rate 5 --run-time 60s --exit-code-on-error 1
+	@LOAD_DATA=$${KV_ERP_DEV_DIR:-.dev}/load.json $(BIN)/locust -f tests/load/locustfile.py --headless --users 50 --spawn-rate 5 --run-time 60s --exit-code-on-error 1
 
 bench: protos  ## Measure, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks

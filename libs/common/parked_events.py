@@ -7,11 +7,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row, text
 
-from common import caller
+from common import caller, tracing
 from common.database import Database, TooBusy
 from common.duties import Duty
 from common.errors import OutcomeUnknown, Unavailable
 from common.listening import Lane, heard_of
+from common.subscriptions import caused_by
 from erp.events.v1.events_pb2 import Event
 
 __all__ = ["SYSTEM_REASON", "retry_parked_events"]
@@ -23,7 +24,7 @@ _MOST = 100
 log = structlog.get_logger()
 
 _WANTED = text("""
-    SELECT tenant_id, id, name, source FROM failed_jobs
+    SELECT tenant_id, id, name, source, payload FROM failed_jobs
     WHERE retry_wanted_at IS NOT NULL AND kind = 'event' ORDER BY retry_wanted_at LIMIT :most
 """)
 # The same lock as the stream's: what is applied again is never applied beside it.
@@ -34,7 +35,7 @@ _LOCK = text("""
 """)
 _TAKE = text("""
     DELETE FROM failed_jobs
-    WHERE tenant_id = :tenant_id AND id = :id AND retry_wanted_at IS NOT NULL RETURNING payload
+    WHERE tenant_id = :tenant_id AND id = :id AND retry_wanted_at IS NOT NULL RETURNING id
 """)
 _KEEP = text("""
     UPDATE failed_jobs SET retry_wanted_at = NULL, attempts = attempts + 1, error = :error,
@@ -75,15 +76,19 @@ async def _apply(database: Database, lanes: dict[tuple[str, str], Lane], row: Ro
     lane = lanes.get((listener, row.source))
     if lane is None or not lane.hears(kind):
         raise LookupError("no listener of this service applies it any more")
+    event = Event.FromString(row.payload)
+    with caused_by([event], [tracing.continued(event.traceparent)]):
+        await _apply_once(database, lane, row, event)
+
+
+async def _apply_once(database: Database, lane: Lane, row: Row[Any], event: Event) -> None:
     async with database.tenant_transaction() as tx:
-        lock = {"tenant_id": row.tenant_id, "listener": listener, "source": row.source}
+        lock = {"tenant_id": row.tenant_id, "listener": lane.name, "source": row.source}
         if await tx.row(_LOCK, lock) is None:
             # The stream is at work; the next look comes soon.
             return
-        payload = await tx.scalar(_TAKE, _key(row))
-        if payload is not None:
-            listening = lane.listening_to(kind)
-            event = Event.FromString(payload)
+        if await tx.scalar(_TAKE, _key(row)) is not None:
+            listening = lane.listening_to(event.type)
             await listening.listener(tx, [heard_of(listening, event)])
 
 

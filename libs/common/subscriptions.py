@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -143,9 +143,7 @@ class Subscription:
     async def _apply_together(self, events: Sequence[Event], position: int) -> None:
         started = time.perf_counter()
         traces = [tracing.continued(event.traceparent) for event in events]
-        causes = (event.request_id for event in events)
-        authors = (replace(origin.author(), request_id=cause) for cause in causes)
-        with origin.on_behalf_of(authors), _working_on(events, traces):
+        with caused_by(events, traces):
             await self._apply_in_one(events, position)
             if events:
                 self._tell(events, traces, time.perf_counter() - started)
@@ -274,12 +272,19 @@ class Subscription:
         return caller.service_caller(self.service, self.tenant_id)
 
 
-def _working_on(events: Sequence[Event], traces: Sequence[Trace]) -> AbstractContextManager[object]:
-    """What events cause goes on in the trace of each; so do lines of the log about a lone one."""
+@contextmanager
+def caused_by(events: Sequence[Event], traces: Sequence[Trace]) -> Iterator[None]:
+    """Do what is inside for the requests behind events, each in its own trace.
+
+    Lines of the log about a lone one lie in its trace as well.
+    """
+    authors = (replace(origin.author(), request_id=event.request_id) for event in events)
     by_request = {
         event.request_id: trace.header for event, trace in zip(events, traces, strict=True)
     }
-    return tracing.working_for(by_request, traces[0] if len(traces) == 1 else None)
+    only = traces[0] if len(traces) == 1 else None
+    with origin.on_behalf_of(authors), tracing.working_for(by_request, only):
+        yield
 
 
 def _seconds_until(moment: datetime | None) -> float:

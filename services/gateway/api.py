@@ -39,6 +39,7 @@ from gateway.forgery import Origins, refuse_without_token
 from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
+from gateway.masks import kept
 from gateway.metrics import WAITED, WAITING, HttpMetrics
 from gateway.preconditions import Preconditions, is_known
 from gateway.repeating import until_answered
@@ -249,7 +250,7 @@ class Api:
             return Answer(HTTPStatus.NO_CONTENT, headers)
         # A state that was only tried is nowhere, so it has no ETag.
         if route.record not in self._routes.records or request.validate_only:
-            return json_answer(route.success, route.write(answer), headers)
+            return json_answer(route.success, kept(route.write(answer), request.mask), headers)
         return _record_answer(route, Representation.of(route.write(answer)), headers, request)
 
     async def _read(self, route: Route, message: Message, request: HttpRequest) -> Representation:
@@ -337,7 +338,7 @@ def _allow(match: Match) -> str:
 def _record_answer(
     route: Route, shown: Representation, headers: Headers, request: HttpRequest
 ) -> Answer:
-    etag, body = shown
+    etag, body = shown.masked(request.mask) if request.mask else shown
     if route.verb == "GET" and is_known(etag, request.if_none_match):
         return not_modified(etag)
     return resource_answer(route.success, body, etag, headers)

@@ -52,6 +52,8 @@ def cloud_event(event: Event) -> dict[str, Any]:
         envelope["subject"] = event.subject
     if event.request_id:
         envelope["requestid"] = event.request_id
+    if event.traceparent:
+        envelope["traceparent"] = event.traceparent
     return envelope | _data(event)
 
 

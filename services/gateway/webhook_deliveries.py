@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, select, text
 
-from common import caller, ids, jobs, outbox
+from common import caller, ids, jobs, outbox, tracing
 from common.database import Database, Transaction
 from common.duties import Duty
 from common.errors import NotFound
@@ -123,6 +123,7 @@ async def test(tx: Transaction, webhook_id: UUID) -> pb.WebhookDelivery:
     """
     await webhooks.get(tx, webhook_id)
     message = WebhookTested(webhook_id=str(webhook_id))
+    request_id = caller.current().request_id
     event = Event(
         id=str(ids.new()),
         tenant_id=str(tx.tenant_id),
@@ -130,7 +131,8 @@ async def test(tx: Transaction, webhook_id: UUID) -> pb.WebhookDelivery:
         type=message.DESCRIPTOR.full_name,
         subject=str(webhook_id),
         data=message.SerializeToString(),
-        request_id=caller.current().request_id,
+        request_id=request_id,
+        traceparent=tracing.traceparent_for(request_id),
     )
     event.time.GetCurrentTime()
     (delivery_id,) = await _insert(tx, [(webhook_id, event)])

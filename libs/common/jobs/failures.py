@@ -32,10 +32,12 @@ _ENQUEUE = text("""
     WITH failed AS (
         DELETE FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id RETURNING *
     )
-    INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, unique_key, tries,
-                      links, chain_id, batch_id, ready_at, attempt, error, created_at)
-    SELECT tenant_id, job_id, name, queue, 'ready', payload, request_id, unique_key, tries,
-           links, chain_id, batch_id, clock_timestamp(), attempts, error, created_at
+    INSERT INTO jobs (tenant_id, id, name, queue, state, payload, request_id, traceparent,
+                      unique_key, tries, links, chain_id, batch_id, ready_at, attempt, error,
+                      created_at)
+    SELECT tenant_id, job_id, name, queue, 'ready', payload, request_id, traceparent,
+           unique_key, tries, links, chain_id, batch_id, clock_timestamp(), attempts, error,
+           created_at
     FROM failed
     RETURNING queue, id, batch_id
 """)

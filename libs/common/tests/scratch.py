@@ -54,7 +54,7 @@ def make_scratch(superuser_url: str) -> ServiceDatabase:
             + EVENTS.roll()
             + audit_tables("scratch")
             + job_tables("scratch")
-            + traced("events", "jobs")
+            + traced("events", "jobs", "failed_jobs")
             + _NOTES
             + protect("scratch", "notes")
             + audited("notes", "note", hidden=("secret",))

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from common import event_log, ids, jobs, outbox, parked_events
+from common import event_log, ids, jobs, outbox, parked_events, tracing
 from common.database import Database, Transaction
 from common.errors import NotFound
 from common.event_log import EventLogServicer
@@ -40,6 +40,17 @@ class Day:
     is_bad = True
 
 
+def in_trace() -> str:
+    """The trace of the work at hand, as a note has it."""
+    trace = tracing.current()
+    return f"trace {trace.trace_id[:1]}" if trace else "no trace"
+
+
+def traced(digit: str) -> None:
+    """Do the rest of the test in a client's trace."""
+    tracing.follow(f"00-{digit * 32}-{'1' * 16}-01")
+
+
 DAY = Day()
 
 
@@ -48,7 +59,7 @@ async def cancel(work: jobs.Work[OrderCancelled]) -> None:
     if DAY.is_bad:
         raise LookupError("bad day")
     async with work.completion() as tx:
-        await note(tx, f"{work.message.order_id} at {work.attempt}")
+        await note(tx, f"{work.message.order_id} at {work.attempt}, {in_trace()}")
 
 
 @listens_to(OrderSettled, queue="high", tries=1)
@@ -57,6 +68,8 @@ async def note_settled(tx: Transaction, settled: Sequence[Heard[OrderSettled]]) 
         await note(tx, f"settled {heard.message.order_id}")
         if DAY.is_bad and heard.message.order_id == "bad":
             raise LookupError("bad order")
+        if heard.message.order_id == "bad":
+            await note(tx, f"in {in_trace()}")
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +111,9 @@ async def test_a_parked_job_is_retried_with_all_its_tries_and_the_same_id(
 ) -> None:
     made: list[UUID] = []
     order = OrderCancelled(order_id="1")
+    traced("a")
     await enqueued(database, tenant, lambda tx: made.append(jobs.enqueue(tx, order)))
+    traced("b")
     servicer = JobServicer(SERVICE, database)
 
     async with working(worker(database, redis, cancel)):
@@ -114,7 +129,7 @@ async def test_a_parked_job_is_retried_with_all_its_tries_and_the_same_id(
         done = await servicer.GetJob(pb.GetJobRequest(id=str(made[0])))
     assert (parked.state, parked.error) == (JOB_STATE_FAILED, "LookupError: bad day")
     assert (done.state, done.attempt) == (JOB_STATE_SUCCEEDED, 2)
-    assert await notes(database, tenant) == ["1 at 2"]
+    assert await notes(database, tenant) == ["1 at 2, trace a"]
     assert await failures_of(database, tenant) == []
 
 
@@ -185,10 +200,12 @@ async def test_a_parked_event_is_applied_again_exactly_once(
     module = types.ModuleType("listeners")
     vars(module)["note_settled"] = note_settled
     lanes = lanes_of(module)
+    traced("c")
     for order in ("1", "bad", "2"):
         with as_user(tenant):
             async with database.tenant_transaction() as tx:
                 outbox.publish(tx, OrderSettled(order_id=order))
+    traced("d")
     locks = Locks(redis, "notes-worker")
     logs = {"sales": LocalLog(database)}
     follower = EventWorker(SERVICE, database, lanes, logs, redis, locks)
@@ -208,7 +225,9 @@ async def test_a_parked_event_is_applied_again_exactly_once(
     await duties[0].work()
 
     assert (failure.attempts, again.attempts, again.HasField("retry_time")) == (1, 2, False)
-    assert await notes(database, tenant) == ["settled 1", "settled 2", "settled bad"]
+    assert await notes(database, tenant) == [
+        *("settled 1", "settled 2", "settled bad", "in trace c")
+    ]
     assert rows_of(scratch.operator, "SELECT FROM failed_jobs WHERE tenant_id = %s", tenant) == []
     await locks.close()
 

@@ -7,8 +7,10 @@ import httpx
 import typer
 from rich.table import Table
 
-from ops.commands.console import failures_as_sentences, out, running_state
+from ops.commands.console import dev_directory, failures_as_sentences, out, running_state
+from ops.dev_directory import DevDirectory
 from ops.errors import StackFailure
+from ops.files import read_json
 
 TIMEOUT_SECONDS = 120.0
 
@@ -22,7 +24,10 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the invariants of every tenant; exit code 1 if one is violated."""
+    """Check the invariants of the demo tenants and of those of `kv-erp seed`.
+
+    Exit code 1 if one is violated.
+    """
     with failures_as_sentences():
         gateway, tokens = _targets(url, token)
         found = {tenant: violations_of(gateway, its_token) for tenant, its_token in tokens.items()}
@@ -57,7 +62,9 @@ def _targets(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
     if url or token:
         raise StackFailure("--url and --token belong together.")
     state = running_state()
-    return state["gateway"], {name: tenant["token"] for name, tenant in state["tenants"].items()}
+    loaded = read_json(DevDirectory(dev_directory()).load) or {"tenants": []}
+    tokens = {name: tenant["token"] for name, tenant in state["tenants"].items()}
+    return state["gateway"], tokens | {one["slug"]: one["token"] for one in loaded["tenants"]}
 
 
 def _print(found: dict[str, list[dict[str, Any]]]) -> None:

@@ -17,6 +17,7 @@ from ops.errors import StackFailure
 from ops.files import read_json
 from ops.urls import with_database
 
+_PIPED_WIDTH = 1000
 out = Console()
 err = Console(stderr=True)
 
@@ -82,7 +83,8 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, empty: str) -> 
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    out.print(table)
+    # What reads a pipe has no edge at which a row would have to be folded.
+    out.print(table, width=None if out.is_terminal else _PIPED_WIDTH)
 
 
 def confirm(question: str, *, yes: bool) -> None:

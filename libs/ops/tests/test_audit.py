@@ -85,6 +85,17 @@ def test_one_violation_of_one_tenant_fails_the_audit_and_is_shown_with_its_ids(
     assert json.loads(result.stdout) == {"acme": [], "globex": [VIOLATION]}
 
 
+def test_the_tenants_of_a_load_test_are_audited_as_well(stack: Gateway, tmp_path: Path) -> None:
+    loaded = {"slug": "load-001", "token": "token-of-load"}
+    write_json(tmp_path / "load.json", {"gateway": stack.url, "tenants": [loaded]})
+    stack.violations["token-of-load"] = [VIOLATION]
+
+    result = audit("--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"acme": [], "globex": [], "load-001": [VIOLATION]}
+
+
 def test_a_tenant_elsewhere_is_audited_by_url_and_token(gateway: Gateway) -> None:
     gateway.violations = {"secret": [VIOLATION]}
 

@@ -28,6 +28,14 @@ class Positions:
     def set(self, databases: dict[str, ServiceDatabase], *, head: int, position: int) -> None:
         with psycopg.connect(databases["sales"].operator) as sales:
             sales.execute("INSERT INTO event_heads VALUES (%s, %s)", [self.tenant, head])
+            # Every second one is nothing to accounting.
+            kinds = "CASE mod(number, 2) WHEN 0 THEN 'OrderConfirmed' ELSE 'CustomerCreated' END"
+            sales.execute(
+                "INSERT INTO events (tenant_id, sequence, id, type, subject, data)"
+                f" SELECT %s, number, uuidv7(), 'erp.sales.v1.' || {kinds}, '', ''"
+                " FROM generate_series(1, %s) AS number",
+                [self.tenant, head],
+            )
         with psycopg.connect(databases["accounting"].operator) as accounting:
             row = [self.tenant, "high", "sales", position]
             accounting.execute("INSERT INTO subscriptions VALUES (%s, %s, %s, %s)", row)
@@ -49,11 +57,19 @@ def positions(servers: TestServers, tenant: UUID) -> Positions:
 def test_a_listener_that_is_behind_is_shown_with_how_much(
     positions: Positions, databases: dict[str, ServiceDatabase]
 ) -> None:
-    positions.set(databases, head=7, position=4)
+    positions.set(databases, head=9, position=4)
 
     code, (row,) = positions.run("lag")
 
-    assert (code, row["service"], row["behind"], row["state"]) == (0, "accounting", 3, "behind")
+    assert (code, row["service"], row["behind"], row["state"]) == (0, "accounting", 2, "behind")
+
+
+def test_a_listener_after_whose_position_nothing_is_for_it_is_up_to_date(
+    positions: Positions, databases: dict[str, ServiceDatabase]
+) -> None:
+    positions.set(databases, head=9, position=8)
+
+    assert positions.run("lag") == (0, [])
 
 
 def test_a_listener_ahead_of_a_restored_source_is_an_error_until_it_is_realigned(

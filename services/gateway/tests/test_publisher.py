@@ -19,6 +19,7 @@ from gateway.publisher import Publisher
 
 ORDER = "01890000-0000-7000-8000-000000000001"
 SETTLED = "erp.sales.v1.OrderSettled"
+TRACEPARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 def event(tenant, **changes) -> Event:
@@ -32,6 +33,7 @@ def event(tenant, **changes) -> Event:
         "time": timestamp(datetime(2026, 3, 31, 12, tzinfo=UTC)),
         "data": OrderSettled(order_id=ORDER).SerializeToString(),
         "request_id": "request-1",
+        "traceparent": TRACEPARENT,
     }
     return Event(**fields | changes)
 
@@ -56,7 +58,12 @@ def test_an_event_is_a_cloud_event(tenant):
         "tenantid": str(tenant),
         "sequence": 7,
         "requestid": "request-1",
+        "traceparent": TRACEPARENT,
     }
+
+
+def test_an_event_without_a_trace_has_no_empty_one(tenant):
+    assert "traceparent" not in orjson.loads(to_cloud_event(event(tenant, traceparent="")))
 
 
 def test_data_of_a_type_from_the_future_passes_through(tenant):
