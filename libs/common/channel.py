@@ -26,6 +26,11 @@ KEEPALIVE_SECONDS = 30
 _HOP_SECONDS = 0.02
 _DEFAULT_SECONDS = 10.0
 
+# What gRPC itself says when a server is away. One that is ending also cancels the calls that it has
+# not begun, and at the end of its grace those that run (grpc/grpc#41785). What the caller cancels
+# never comes here: its task is cancelled.
+_LOST = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+
 _CALLS = Counter("kv_erp_channel_calls_total", "Calls to other services.", ["target", "code"])
 
 Metadata = Sequence[tuple[str, str]]
@@ -187,7 +192,7 @@ class Rpc:
             return error_from(status)
         if code is StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded(self._service)
-        if code is StatusCode.UNAVAILABLE:
+        if code in _LOST:
             return (
                 Unavailable(self._service)
                 if self._repeatable or _never_sent(error)
@@ -236,7 +241,7 @@ def _service_config(policies: Mapping[str, RpcPolicy]) -> dict[str, Any]:
         "initialBackoff": "0.05s",
         "maxBackoff": "1s",
         "backoffMultiplier": 3,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": [code.name for code in _LOST],
     }
     names = [{"service": service, "method": method} for _, service, method in repeatable]
     return {

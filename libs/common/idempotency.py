@@ -8,8 +8,9 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from uuid import UUID
 
 from google.protobuf.message import Message
 
@@ -79,6 +80,7 @@ class KeyedRequest:
         name: whose, to which rpc, under which key.
         request_hash: what it asks for.
         response: the message that answers it; an outcome that is none is a step on the way.
+        tenant_id: whose caller asks; an operator's request has its effect in another tenant.
         seal: seals what is kept of secrets.
         secret_request: whether the request holds one, so that a hash of it could be guessed from.
     """
@@ -86,6 +88,7 @@ class KeyedRequest:
     name: Name
     request_hash: bytes
     response: type[Message]
+    tenant_id: UUID | None
     seal: Seal | None = field(default=None, compare=False)
     secret_request: bool = field(default=False, compare=False)
     # Whether the answer was kept by the transaction that had the effect.
@@ -102,15 +105,15 @@ class KeyedRequest:
     ) -> "KeyedRequest":
         """What the caller at hand asks of an rpc."""
         wire = request.SerializeToString(deterministic=True)
-        name = Name(caller.current().subject, method, key)
+        who = caller.current()
+        name = Name(who.subject, method, key)
         secret = has_secrets(request.DESCRIPTOR)
-        return cls(name, hashlib.sha256(wire).digest(), response, seal, secret)
+        return cls(name, hashlib.sha256(wire).digest(), response, who.tenant_id, seal, secret)
 
     def part(self, place: int, response: type[Message]) -> "KeyedRequest":
         """One of many commands in the request, which takes effect by itself."""
-        key = f"{self.name.key}/{place}"
-        name = self.name._replace(key=key)
-        return KeyedRequest(name, self.request_hash, response, self.seal, self.secret_request)
+        name = self.name._replace(key=f"{self.name.key}/{place}")
+        return replace(self, name=name, response=response, kept=False)
 
     def verdict(self, kept: Kept) -> Exception | None:
         """Why not to carry it out, None when it is new and now ours to carry out."""
@@ -232,16 +235,23 @@ async def _verdicts(
 ) -> dict[KeyedRequest | None, Exception]:
     if not requests:
         return {}
-    kept = await kept_answers.claim(tx, [request.name for request in requests])
+    async with kept_answers.of_tenant(tx, requests[0].tenant_id):
+        kept = await kept_answers.claim(tx, [request.name for request in requests])
     judged = zip(requests, map(KeyedRequest.verdict, requests, kept), strict=True)
     return {request: verdict for request, verdict in judged if verdict}
 
 
 async def _keep(tx: Transaction, outcomes: Sequence[tuple[KeyedRequest | None, Any]]) -> None:
-    answers = []
-    for request, outcome in outcomes:
-        if request and (answer := request.answer_in(outcome)) is not None:
-            answers.append((request.name, request.hash_to_keep(), answer))
-            request.kept = True
-    if answers:
-        await kept_answers.keep(tx, answers)
+    answers = [
+        (request, answer)
+        for request, outcome in outcomes
+        if request and (answer := request.answer_in(outcome)) is not None
+    ]
+    if not answers:
+        return
+    async with kept_answers.of_tenant(tx, answers[0][0].tenant_id):
+        await kept_answers.keep(
+            tx, [(request.name, request.hash_to_keep(), answer) for request, answer in answers]
+        )
+    for request, _ in answers:
+        request.kept = True

@@ -1,7 +1,9 @@
 """The table of answers that are kept for requests which come again."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -89,6 +91,23 @@ _KEEP = text("""
     SELECT * FROM unnest(CAST(:principals AS text[]), CAST(:methods AS text[]),
                          CAST(:keys AS text[]), CAST(:hashes AS bytea[]), CAST(:answers AS bytea[]))
 """)
+_BELONG_TO = text("SELECT set_config('erp.tenant_id', :tenant_id, true)")
+
+
+@asynccontextmanager
+async def of_tenant(tx: Transaction, tenant_id: UUID | None) -> AsyncIterator[None]:
+    """Keep and find answers inside for the tenant whose caller asks.
+
+    An operator's request has its effect in another tenant, in the same transaction: there the
+    tenant is changed for the answer, and back for the effect.
+    """
+    if tenant_id is None or tenant_id == tx.tenant_id:
+        yield
+        return
+    await tx.execute(_BELONG_TO, {"tenant_id": str(tenant_id)})
+    # Where what is inside fails, the transaction does.
+    yield
+    await tx.execute(_BELONG_TO, {"tenant_id": str(tx.tenant_id)})
 
 
 async def recall(tx: Transaction, names: Sequence[Name]) -> list[Kept]:

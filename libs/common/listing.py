@@ -6,7 +6,18 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
-from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, not_, or_, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    tuple_,
+)
 
 from common import filters
 from common.comparisons import Amount, Field, compare
@@ -30,8 +41,8 @@ _MOMENTS = {
     "confirm_time": "confirmed_at",
     "post_time": "posted_at",
 }
-# Before everything else, for what has no value.
-_FIRST = {"str": "", "datetime": "0001-01-01T00:00:00Z"}
+# Before everything else, for what has no value. Not a parameter, so that an index can hold it.
+_FIRST = {"str": "''", "datetime": "'0001-01-01T00:00:00Z'::timestamptz"}
 
 
 class _Sort(NamedTuple):
@@ -68,9 +79,12 @@ class Listing:
             name: elsewhere[name] if name in elsewhere else _stored(columns, name)
             for name in {*options.filter, *options.order_by}
         }
-        self._fields = {name: _field(descriptor, name, stored[name]) for name in options.filter}
+        self.request: str = descriptor.full_name
+        self.orders: Sequence[str] = options.order_by
+        self.fields = {name: _field(descriptor, name, stored[name]) for name in options.filter}
         self._orders = {name: _sortable(stored[name]) for name in options.order_by}
         self._key = [columns[name] for name in key]
+        self.table: Any = self._key[0].table
 
     async def read(
         self, tx: Transaction, statement: Select[Any], page: Page
@@ -85,8 +99,30 @@ class Listing:
         sorts = self._sorts(page.order_by)
         names = [f"sort_{place}" for place in range(len(sorts))]
         columns = [sort.column.label(name) for sort, name in zip(sorts, names, strict=True)]
-        asked = self._limited(statement, page, sorts).add_columns(*columns)
+        asked = self.limited(statement, page).add_columns(*columns)
         return page.cut(await tx.rows(asked), *names)
+
+    def limited(self, statement: Select[Any], page: Page) -> Select[Any]:
+        """The statement with the page's filter and order, and one row more than it has room for.
+
+        Raises:
+            InvalidRequest: filter, order or token are wrong.
+        """
+        sorts = self._sorts(page.order_by)
+        if (condition := self.condition(page.filter)) is not None:
+            statement = statement.where(condition)
+        if page.after is not None:
+            statement = statement.where(_after(page, sorts))
+        order = [sort.column.desc() if sort.descending else sort.column for sort in sorts]
+        return statement.order_by(*order).limit(page.size + 1)
+
+    def sorted_by(self, order_by: str) -> list[ColumnElement[Any]]:
+        """The columns that make an order, as written, a total one.
+
+        Raises:
+            InvalidRequest: it is none.
+        """
+        return [sort.column for sort in self._sorts(order_by)]
 
     def condition(self, text: str) -> ColumnElement[bool] | None:
         """What a filter demands of a row; None when that is nothing.
@@ -96,14 +132,6 @@ class Listing:
         """
         parsed = filters.parse(text)
         return None if parsed is None else self._compiled(parsed)
-
-    def _limited(self, statement: Select[Any], page: Page, sorts: Sequence[_Sort]) -> Select[Any]:
-        if (condition := self.condition(page.filter)) is not None:
-            statement = statement.where(condition)
-        if page.after is not None:
-            statement = statement.where(_after(page, sorts))
-        order = [sort.column.desc() if sort.descending else sort.column for sort in sorts]
-        return statement.order_by(*order).limit(page.size + 1)
 
     def _compiled(self, parsed: Filter) -> ColumnElement[bool]:
         match parsed:
@@ -117,10 +145,10 @@ class Listing:
                 return compare(self._known(parsed.field), parsed)
 
     def _known(self, name: str) -> Field:
-        if name not in self._fields:
-            known = ", ".join(self._fields)
+        if name not in self.fields:
+            known = ", ".join(self.fields)
             raise InvalidRequest.of("/filter", f"must not name {name[:50]}, only {known}")
-        return self._fields[name]
+        return self.fields[name]
 
     def _sorts(self, order_by: str) -> list[_Sort]:
         asked = [self._sort(part) for part in order_by.split(",")] if order_by.strip() else []
@@ -188,7 +216,8 @@ def _sortable(column: ColumnElement[Any] | Amount) -> ColumnElement[Any]:
         return column.minor
     if not getattr(column, "nullable", False):
         return column
-    return func.coalesce(column, literal(_FIRST[column.type.python_type.__name__], column.type))
+    first = _FIRST[column.type.python_type.__name__]
+    return func.coalesce(column, literal_column(first, column.type))
 
 
 def _after(page: Page, sorts: Sequence[_Sort]) -> ColumnElement[bool]:

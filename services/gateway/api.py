@@ -40,6 +40,7 @@ from gateway.forgery import Origins, refuse_without_token
 from gateway.http_request import HttpRequest
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
+from gateway.masks import kept
 from gateway.metrics import WAITED, WAITING, HttpMetrics
 from gateway.preconditions import Preconditions, etag_of, is_known
 from gateway.repeating import until_answered
@@ -247,7 +248,7 @@ class Api:
             return Answer(HTTPStatus.NO_CONTENT, headers)
         # A state that was only tried is nowhere, so it has no ETag.
         if route.record not in self._routes.records or request.validate_only:
-            return json_answer(route.success, route.write(answer), headers)
+            return json_answer(route.success, kept(route.write(answer), request.mask), headers)
         return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
 
     def _reading(
@@ -340,7 +341,12 @@ def _allow(match: Match) -> str:
 def _record_answer(
     route: Route, body: bytes, headers: Sequence[tuple[bytes, bytes]], request: HttpRequest
 ) -> Answer:
-    etag = etag_of(body)
+    if request.mask:
+        record = orjson.loads(body)
+        body = orjson.dumps(kept(record, request.mask))
+        etag = etag_of(body, record)
+    else:
+        etag = etag_of(body)
     if route.verb == "GET" and is_known(etag, request.if_none_match):
         return not_modified(etag)
     return resource_answer(route.success, body, etag, headers)

@@ -127,7 +127,7 @@ class EventStreams:
         sources = self._pages.sources_of(stream.reader, stream.types)
         heartbeat = time.monotonic() + HEARTBEAT_SECONDS
         with self._bells.hung_for(stream.tenant_id, sources) as bell:
-            news = sources
+            stream.bell, news = bell, sources
             yield _RETRY + _id_of(stream.cursor)
             while not self._ending and not stream.is_gone and await stream.may_go_on():
                 page = await self._next(stream, bell, news)
@@ -181,6 +181,8 @@ class EventStream:
         self.cursor = cursor
         self._checked = time.monotonic()
         self.is_gone = False
+        # Rings while it is followed.
+        self.bell: Bell | None = None
 
     @property
     def tenant_id(self) -> UUID:
@@ -239,6 +241,9 @@ class EventStream:
     async def _notice_the_end(self) -> None:
         await self._request.gone()
         self.is_gone = True
+        if self.bell is not None:
+            # Its place is free at once for the client that comes back.
+            self.bell.wake()
 
 
 def _frame(event: Any, after: Cursor) -> bytes:

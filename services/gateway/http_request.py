@@ -16,6 +16,7 @@ from gateway.errors import (
     InvalidHeader,
     UnsupportedMediaType,
 )
+from gateway.masks import Mask
 from gateway.routes import Route
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -40,6 +41,7 @@ class HttpRequest:
         "_receive",
         "_scope_headers",
         "address",
+        "mask",
         "method",
         "path",
         "peer",
@@ -70,6 +72,8 @@ class HttpRequest:
         self.route: Route | None = None
         # Whether the command is to be tried without effect.
         self.validate_only = False
+        # What of the answer is wanted; empty when all of it is.
+        self.mask: Mask = {}
         # Whether it may only get the answer that it had before, since doing it now would be wrong.
         self.repeats_only = False
         given = self._headers.get(b"x-request-id")

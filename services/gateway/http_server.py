@@ -23,6 +23,9 @@ HEAD_SECONDS = 10.0
 # reset the connection, and the answer that explains the refusal would be lost.
 LINGER_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 65
+# A client that has an answer waiting takes so much of it in this time, or is taken for gone.
+READING_SECONDS = 20.0
+LEAST_READ_BYTES = 16 * 1024
 MOST_CONNECTIONS = 8192
 
 log = structlog.get_logger()
@@ -37,6 +40,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
         if len(self.connections) > MOST_CONNECTIONS:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
@@ -45,7 +49,24 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Send no more until the client has read, and see to it that it does."""
+        super().pause_writing()
+        self._watch_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up on a client that asks nothing more, also where it has not read its answer."""
+        super().timeout_keep_alive_handler()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
@@ -99,6 +120,23 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             # Not even begun: an answer could be taken for that of a request just under way.
             self.transport.close()
+
+    def _watch_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(READING_SECONDS, self._judge_reading, unread)
+
+    def _stop_watching(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _judge_reading(self, unread_before: int) -> None:
+        """Hang up on a client that keeps an answer waiting in our memory."""
+        if unread_before - self.transport.get_write_buffer_size() < LEAST_READ_BYTES:
+            log.info("client does not read", unread_bytes=unread_before)
+            self.transport.abort()
+        else:
+            self._watch_reading()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -79,6 +79,11 @@ def _write_event(event: Any) -> Any:
     return cloud_event(event)
 
 
+def is_special(message: Descriptor) -> bool:
+    """Whether it becomes something else than an object of its fields."""
+    return message.full_name in _SPECIAL
+
+
 _SPECIAL: dict[str, Writer] = {
     "erp.events.v1.Event": _write_event,
     "google.protobuf.Timestamp": write_timestamp,

@@ -11,6 +11,7 @@ from gateway.comments import comments
 from gateway.contract import SERVICES
 from gateway.cookies import SESSION
 from gateway.examples import Example, examples
+from gateway.masks import FIELDS, LONGEST, described
 from gateway.query import is_parameter
 from gateway.routes import Route
 from gateway.schemas import Schema, Schemas
@@ -267,6 +268,8 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
             for field in route.method.input_type.fields
             if field.name not in route.parameters and is_parameter(field)
         ]
+    if route.takes_fields:
+        found.append(_fields_parameter(route))
     if route.policy.settlement:
         found.append({"$ref": "#/components/parameters/Prefer"})
     return found
@@ -281,6 +284,17 @@ def _parameter(field: Any, place: str, schemas: Schemas) -> Object:
     if described:
         parameter["description"] = described
     return parameter | ({"required": True} if place == "path" else {})
+
+
+def _fields_parameter(route: Route) -> Object:
+    named = ", ".join(described(route.method.output_type))
+    return {
+        "name": FIELDS,
+        "in": "query",
+        "schema": {"type": "string", "maxLength": LONGEST},
+        "description": "Only these fields, with commas, also where the answer's schema requires "
+        f"others; a part of one as `money.amount`. Knows {named}.",
+    }
 
 
 def _fields_of_list(field: Any) -> list[str]:

@@ -4,8 +4,7 @@ An operator's own company is the platform. Acting on another one is an explicit 
 the operator, in a transaction of that company, together with its record.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -53,21 +52,27 @@ class Operators:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, new: NewTenant, admin: NewAdmin, reason: str) -> pb.Tenant:
-        """Make room for a company, with its first user.
+    async def create(
+        self, new: NewTenant, admin: NewAdmin, awaiting: Sequence[str], reason: str
+    ) -> pb.Tenant:
+        """Make room for a company, with its first user; the services in `awaiting` do so later.
 
         Raises:
             TenantExists: the short name is taken.
             InvalidRequest: there is no such currency.
         """
-        async with self._acting_on(ids.new()) as tx:
+
+        async def work(tx: Transaction) -> pb.Tenant:
             await create_tenant(tx, new)
             user = await add_admin(tx, admin.email, admin.name, admin.password_hash)
             await _record(tx, "create", f"{new.slug}, plan {new.plan}", reason)
             tenant = _to_wire(await _lock(tx))
-        tenant.admin.id, tenant.admin.email = user.id, user.email
-        tenant.admin.setup_token = user.setup_token
-        return tenant
+            tenant.admin.id, tenant.admin.email = user.id, user.email
+            tenant.admin.setup_token = user.setup_token
+            tenant.awaiting.extend(awaiting)
+            return tenant
+
+        return await self._act_on(ids.new(), work)
 
     async def get(self, tenant_id: UUID) -> pb.Tenant:
         """One company.
@@ -98,13 +103,16 @@ class Operators:
         Raises:
             NotFound, ConcurrentModification: it is not there, or not as the caller knew it.
         """
-        async with self._acting_on(tenant_id) as tx:
+
+        async def work(tx: Transaction) -> pb.Tenant:
             before = await _lock(tx)
             row = await update_version(tx, _tenants, "tenant", tenant_id, version, changes)
             said = [f"{name}: {getattr(before, name)} -> {new}" for name, new in changes.items()]
             await _record(tx, "change", ", ".join(said), reason)
             tx.outdate(REVOKED)
-        return _to_wire(row)
+            return _to_wire(row)
+
+        return await self._act_on(tenant_id, work)
 
     async def set_state(self, tenant_id: UUID, state: str, reason: str) -> pb.Tenant:
         """Keep a company out ("suspended"), or let it in again ("active"); twice is like once.
@@ -112,7 +120,8 @@ class Operators:
         Raises:
             NotFound: there is no such company.
         """
-        async with self._acting_on(tenant_id) as tx:
+
+        async def work(tx: Transaction) -> pb.Tenant:
             row = await _lock(tx)
             if row.state != state:
                 values = {"state": state}
@@ -120,13 +129,16 @@ class Operators:
                 action = "suspend" if state == "suspended" else "resume"
                 await _record(tx, action, "", reason)
                 tx.outdate(REVOKED)
-        return _to_wire(row)
+            return _to_wire(row)
 
-    @asynccontextmanager
-    async def _acting_on(self, tenant_id: UUID) -> AsyncIterator[Transaction]:
+        return await self._act_on(tenant_id, work)
+
+    async def _act_on(
+        self, tenant_id: UUID, work: Callable[[Transaction], Awaitable[pb.Tenant]]
+    ) -> pb.Tenant:
+        # The answer to the operator is kept in the same transaction.
         with acting_as(_operator_in(tenant_id)):
-            async with self._database.tenant_transaction() as tx:
-                yield tx
+            return await self._database.run(work)
 
 
 async def list_actions(tx: Transaction, page: Page) -> tuple[list[pb.OperatorAction], str]:

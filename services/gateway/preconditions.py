@@ -24,9 +24,13 @@ _VERSION = re.compile(rb'"(\d{1,18})-[0-9a-f]{24}"')
 _WEAK = re.compile(rb"W/(?=\")")
 
 
-def etag_of(body: bytes) -> bytes:
-    """The strong ETag of a record as JSON: its version, if it has one, and a hash of it all."""
-    version = orjson.loads(body).get("version")
+def etag_of(body: bytes, record: Mapping[str, Any] | None = None) -> bytes:
+    """The strong ETag of a record as JSON: its version, if it has one, and a hash of it all.
+
+    Where the body is a part of a record only, the version is the record's, so that If-Match can
+    name it; the hash is that of the part.
+    """
+    version = (orjson.loads(body) if record is None else record).get("version")
     digest = hashlib.blake2b(body, digest_size=_HASH_BYTES).hexdigest()
     return (f'"{version}-{digest}"' if version is not None else f'"{digest}"').encode()
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.empty_pb2 import Empty
@@ -71,6 +71,21 @@ def take_flag(query: bytes, name: str) -> tuple[bytes, bool]:
         raise InvalidRequest.of(f"/{name}", "must be true or false")
     rest = (b"".join(pair) for pair in pairs if pair[0] != name.encode())
     return b"&".join(rest), values == [b"true"]
+
+
+def take_text(query: bytes, name: str) -> tuple[bytes, str]:
+    """The query without a parameter that is text, and what it is; empty when absent.
+
+    Raises:
+        InvalidRequest: it is there twice, or the query is no text.
+    """
+    if name.encode() not in query:
+        return query, ""
+    pairs = _pairs(query)
+    texts = [text for key, text in pairs if key == name]
+    if len(texts) > 1:
+        raise InvalidRequest.of(f"/{name}", "must not be repeated")
+    return urlencode([pair for pair in pairs if pair[0] != name]).encode(), "".join(texts)
 
 
 def is_parameter(field: FieldDescriptor) -> bool:

@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 from common.errors import InvalidRequest, NotFound
 from gateway.http_request import HttpRequest
 from gateway.json_input import read_json, refuse_repeated_names
-from gateway.query import read_query, refuse_query, take_flag
+from gateway.masks import FIELDS, read_mask
+from gateway.query import read_query, refuse_query, take_flag, take_text
 from gateway.routes import Route
 
 VALIDATE_ONLY = "validate_only"
@@ -30,6 +31,9 @@ async def read_message(route: Route, values: tuple[str, ...], request: HttpReque
         refuse_query(request.query)
         fields = _read_body(route, await request.body(), in_path)
     else:
+        if route.takes_fields:
+            request.query, names = take_text(request.query, FIELDS)
+            request.mask = read_mask(route.method.output_type, names)
         fields = read_query(route.method.input_type, request.query, route.parameters)
     return route.policy.request(**fields, **in_path)
 

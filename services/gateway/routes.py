@@ -13,6 +13,7 @@ from common.rpc_policy import PolicyError, RpcPolicy, read_policies
 from gateway import json_input, json_output
 from gateway.contract import service_of
 from gateway.fields import rules_of
+from gateway.masks import nameable
 
 PREFIX = "/api/v1/"
 
@@ -42,6 +43,11 @@ class Route:
     def takes_body(self) -> bool:
         """Whether the request is read from the body; from the query otherwise."""
         return self.verb in ("POST", "PATCH")
+
+    @cached_property
+    def takes_fields(self) -> bool:
+        """Whether `?fields=` can leave out parts of the answer."""
+        return self.verb == "GET" and nameable(self.method.output_type) is not None
 
     @cached_property
     def success(self) -> int:

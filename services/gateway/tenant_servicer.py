@@ -41,9 +41,7 @@ class TenantServicer(rpc.TenantServiceServicer):
             request.warehouse.code or "MAIN",
             request.warehouse.name or "Main warehouse",
         )
-        tenant = await self._operators.create(new, admin, request.reason)
-        tenant.awaiting.extend(self._settling_in.all)
-        return tenant
+        return await self._operators.create(new, admin, self._settling_in.all, request.reason)
 
     async def GetTenant(self, request: api.GetTenantRequest, context: Any) -> pb.Tenant:
         """Read a company."""

@@ -15,16 +15,18 @@ from common.listing import Listing
 from common.money import Money
 from common.optimistic import update_version
 from common.pagination import Page
+from common.search import Search
 from common.wire import enum_value, enum_word, timestamp
 from erp.inventory.v1 import inventory_pb2 as pb
 from erp.inventory.v1 import inventory_service_pb2 as api
 from erp.inventory.v1.events_pb2 import ProductChanged, ProductCreated
 from inventory.companies import get_company
 from inventory.errors import ProductArchived, SkuTaken
-from inventory.tables import one_of, products
+from inventory.tables import one_of, product_words, products
 
 ARCHIVED = "archived"
 _LIST = Listing(api.ListProductsRequest, products.c, "id")
+_SEARCH = Search(products.c.id, product_words)
 _CHANGEABLE = frozenset({"name", "description", "list_price"})
 
 
@@ -230,14 +232,20 @@ async def get_product(tx: Transaction, product_id: UUID) -> Product:
 
 
 async def list_products(
-    tx: Transaction, page: Page, *, sku: str | None, state: int
+    tx: Transaction, page: Page, *, sku: str | None, state: int, query: str
 ) -> tuple[list[Product], str]:
-    """A page of products, oldest first, and the token of the next page."""
+    """A page of products, oldest first, and the token of the next page.
+
+    Raises:
+        InvalidRequest: the query has no word or too many, or filter, order or token are wrong.
+    """
     statement = select(products)
     if sku is not None:
         statement = statement.where(products.c.sku == sku)
     if state:
         statement = statement.where(products.c.state == enum_word(pb.ProductState, state))
+    if query:
+        statement = statement.where(await _SEARCH.condition(tx, query))
     rows, token = await _LIST.read(tx, statement, page)
     return [Product.from_row(row) for row in rows], token
 

@@ -66,7 +66,9 @@ class InventoryServicer(rpc.InventoryServiceServicer):
         sku = request.sku if request.HasField("sku") else None
         page = Page.from_wire(request)
         async with self._database.read_transaction() as tx:
-            found, token = await products.list_products(tx, page, sku=sku, state=request.state)
+            found, token = await products.list_products(
+                tx, page, sku=sku, state=request.state, query=request.query
+            )
         return api.ListProductsResponse(
             products=[product.to_wire() for product in found], next_page_token=token
         )

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from common.schema import id_column, tenant_table, version_columns
+from common.search import words_of
 
 metadata = MetaData()
 
@@ -59,6 +60,8 @@ products = tenant_table(
     Column("state", Text, nullable=False, server_default=text("'active'")),
     *version_columns(),
 )
+
+product_words = words_of("products", metadata)
 
 warehouses = tenant_table(
     "warehouses",

@@ -16,6 +16,7 @@ from common.errors import InvalidRequest, NotFound
 from common.listing import Listing
 from common.optimistic import update_version
 from common.pagination import Page
+from common.search import Search
 from common.wire import timestamp
 from erp.sales.v1 import events_pb2 as events
 from erp.sales.v1 import sales_pb2 as pb
@@ -24,6 +25,7 @@ from sales import companies, tables
 
 SERIES = "C"
 _LIST = Listing(rpc.ListCustomersRequest, tables.customers.c, "id")
+_SEARCH = Search(tables.customers.c.id, tables.customer_words)
 _UPDATABLE = ("name", "email")
 
 
@@ -173,12 +175,18 @@ async def get_customer(tx: Transaction, customer_id: UUID) -> Customer:
 
 
 async def list_customers(
-    tx: Transaction, page: Page, email: str | None
+    tx: Transaction, page: Page, *, email: str | None, query: str
 ) -> tuple[list[Customer], str]:
-    """A page of customers, oldest first, and the token of the next page."""
+    """A page of customers, oldest first, and the token of the next page.
+
+    Raises:
+        InvalidRequest: the query has no word or too many, or filter, order or token are wrong.
+    """
     statement = select(tables.customers)
     if email:
         statement = statement.where(tables.customers.c.email == email)
+    if query:
+        statement = statement.where(await _SEARCH.condition(tx, query))
     rows, token = await _LIST.read(tx, statement, page)
     return [Customer.of_row(row) for row in rows], token
 

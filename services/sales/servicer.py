@@ -50,7 +50,9 @@ class SalesServicer(rpc.SalesServiceServicer):
         """Lists customers."""
         page = Page.from_wire(request)
         async with self._database.read_transaction() as tx:
-            found, token = await customers.list_customers(tx, page, request.email)
+            found, token = await customers.list_customers(
+                tx, page, email=request.email, query=request.query
+            )
         return messages.ListCustomersResponse(
             customers=[customer.to_wire() for customer in found], next_page_token=token
         )

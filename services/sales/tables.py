@@ -4,6 +4,7 @@ from sqlalchemy import BigInteger, Boolean, Column, DateTime, MetaData, Numeric,
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from common.schema import id_column, tenant_table, version_columns
+from common.search import words_of
 
 metadata = MetaData()
 
@@ -46,6 +47,8 @@ customers = tenant_table(
     Column("currency_code", Text, nullable=False),
     *version_columns(),
 )
+
+customer_words = words_of("customers", metadata)
 
 orders = tenant_table(
     "orders",

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from following import following
+from following import Follower, following
 from redis import Redis
 from shop import Shop, back, client_of, eventually
 
@@ -157,41 +159,29 @@ async def test_no_tenant_is_told_of_another(acme: Shop, globex: Shop) -> None:
 
 
 async def test_a_tenant_has_so_many_streams_and_no_more(acme: Shop) -> None:
-    opened: list[Any] = []
+    # Who forgets a follower closes its stream.
+    followers: list[Follower] = []
 
-    async def one_more() -> Any:
-        stream = following(acme.client, "now")
+    async def one_more(opened: AsyncExitStack) -> bool:
         try:
-            await (await stream.__aenter__()).until(lambda follower: follower.last_id)
+            follower = await opened.enter_async_context(following(acme.client, "now"))
         except AssertionError:
-            return None
-        return stream
+            # Those of other tests may not have been noticed as closed yet.
+            return False
+        await follower.until(lambda follower: follower.last_id)
+        followers.append(follower)
+        return True
 
-    try:
-        while len(opened) < 20:
-            # Streams of other tests are counted until the gateway notices that they were closed.
-            opened.append(await eventually(one_more, "there is room for another stream"))
+    async with AsyncExitStack() as opened:
+        while len(followers) < 20:
+            await eventually(partial(one_more, opened), "there is room for another stream")
         async with asyncio.timeout(20):
             refused = await acme.client.get("/events", headers={"Accept": "text/event-stream"})
-    finally:
-        for stream in opened:
-            await stream.__aexit__(None, None, None)
 
     assert (refused.status_code, refused.json()["reason"]) == (429, "TOO_MANY_STREAMS")
     assert int(refused.headers["retry-after"]) >= 1
-
-    async def there_is_room() -> bool:
-        async with following(acme.client, "now") as follower:
-            await follower.until(lambda follower: follower.last_id)
-        return True
-
-    async def again() -> bool:
-        try:
-            return await there_is_room()
-        except AssertionError:
-            return False
-
-    await eventually(again, "streams that were closed leave room")
+    async with AsyncExitStack() as opened:
+        await eventually(partial(one_more, opened), "closed streams leave room", seconds=10)
 
 
 @pytest.mark.parametrize(

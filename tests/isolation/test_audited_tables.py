@@ -27,14 +27,14 @@ NOT_BUSINESS = {
     "subscriptions",
 }
 FOLLOWS = {
-    "inventory": {"stock_levels", "stock_movements", "reservation_lines"},
+    "inventory": {"product_words", "reservation_lines", "stock_levels", "stock_movements"},
     "accounting": {
         "account_totals",
         "credit_note_lines",
         "invoice_lines",
         "journal_lines",
     },
-    "sales": {"mails", "shipment_lines"},
+    "sales": {"customer_words", "mails", "shipment_lines"},
     # Logins are said by `audit_log.record`; deliveries have a log of their own.
     "gateway": {"sessions", "webhook_attempts", "webhook_deliveries", "webhook_health"},
 }

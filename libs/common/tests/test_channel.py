@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
+import grpc
+import grpc.aio
 import psutil
 import pytest
 from grpc import StatusCode
@@ -197,6 +199,71 @@ async def test_a_broken_connection_is_bridged_for_a_read_and_told_for_a_command(
 
     assert isinstance(outcome[0], inventory_pb2.Product if method == READ else OutcomeUnknown)
     assert len(inventory.calls) == tries
+
+
+class Ending(grpc.GenericRpcHandler):
+    """Cancels its first call, as a gRPC server does that ends before it has begun it."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def service(self, handler_call_details):
+        return grpc.unary_unary_rpc_method_handler(self._answer)
+
+    async def _answer(self, request, context):
+        self.calls += 1
+        if self.calls == 1:
+            await context.abort(StatusCode.CANCELLED)
+        return b""
+
+
+@pytest.mark.parametrize(("method", "tries"), [(READ, 2), (WRITE, 1)])
+async def test_a_call_that_an_ending_server_cancels_is_made_again_or_told_to_be_lost(method, tries):
+    ending, server = Ending(), grpc.aio.server()
+    server.add_generic_rpc_handlers((ending,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with channel_to(f"127.0.0.1:{port}", "inventory", INVENTORY) as channel:
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+
+        with acting_as(ALICE):
+            outcome = await asyncio.gather(
+                getattr(stub, method)(request(method)), return_exceptions=True
+            )
+    await server.stop(None)
+
+    assert isinstance(outcome[0], inventory_pb2.Product if method == READ else OutcomeUnknown)
+    assert ending.calls == tries
+
+
+class Stuck(Inventory):
+    """Begins what it is asked and never ends it."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    async def _answer(self, context):
+        self.calls.append(context)
+        self.begun.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_call_that_its_caller_cancels_is_cancelled_and_not_made_again():
+    stuck = Stuck()
+    async with (
+        serving("inventory", service(stuck)) as server,
+        channel_to(f"127.0.0.1:{server.port}", "inventory", INVENTORY) as channel,
+    ):
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+        with acting_as(ALICE):
+            call = asyncio.create_task(stub.GetProduct(request(READ)))
+        await stuck.begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    assert len(stuck.calls) == 1
 
 
 async def test_a_service_that_comes_back_is_found_again(inventory):

@@ -90,12 +90,15 @@ async def test_a_service_that_is_away_keeps_nobody_from_the_others(reader):
     assert connection.taken[-1] == {"type": "http.response.body", "body": b""}
 
 
-async def test_who_hangs_up_leaves_room(reader):
+async def test_who_hangs_up_leaves_room_at_once(reader, monkeypatch):
+    # By which it would be noticed otherwise.
+    monkeypatch.setattr(event_stream, "RECHECK_SECONDS", 3600)
     connection = Connection()
     streams, sending = await opened(connection, reader, sales=Log("sales"))
     await until(lambda: streams._open.total() == 1)
 
     connection.hung_up.set()
-    await sending
+    async with asyncio.timeout(10):
+        await sending
 
     assert streams._open.total() == 0

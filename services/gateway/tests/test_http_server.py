@@ -161,3 +161,33 @@ async def test_a_server_that_stops_finishes_what_it_has_begun(server, sales):
 
         assert await status_of(reader) == 200
         await stopping
+
+
+async def test_a_client_that_does_not_read_its_answers_is_hung_up_on(server, sales, monkeypatch):
+    monkeypatch.setattr(http_server, "READING_SECONDS", 0.2)
+    # More than the buffers of both ends hold.
+    sales.answers["GetOrder"] = lambda _: sales_pb2.Order(number="x" * 1_000_000)
+    async with connection(server) as (_, writer):
+        writer.write((GET + b"\r\n") * 40)
+
+        async with asyncio.timeout(20):
+            while not server.server_state.connections:
+                await asyncio.sleep(0.01)
+            while server.server_state.connections:
+                await asyncio.sleep(0.01)
+
+    assert 0 < len(sales.asked) < 40
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answers(server, sales, monkeypatch):
+    monkeypatch.setattr(http_server, "READING_SECONDS", 1.0)
+    sales.answers["GetOrder"] = lambda _: sales_pb2.Order(number="x" * 1_000_000)
+    async with connection(server) as (reader, writer):
+        writer.write((GET + b"\r\n") * 20)
+
+        size = 0
+        while size < 20_000_000:
+            part = await asyncio.wait_for(reader.read(65_536), 10)
+            assert part
+            size += len(part)
+            await asyncio.sleep(0.005)

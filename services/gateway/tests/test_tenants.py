@@ -98,6 +98,31 @@ async def test_short_names_are_unique_and_nothing_of_the_second_is_left(
     assert rows_of(gateway_database.operator, query, made["admin"]["email"]) == [(1,)]
 
 
+async def test_the_answer_to_an_operator_is_kept_with_its_effect(
+    operator, company, gateway_database
+):
+    headers = {"idempotency-key": f"make-{company.slug}"}
+    request = body("k" + company.slug, admin={"email": "boss@x.example"})
+    first = await operator.post("/tenants", json=request, headers=headers)
+    tenant = first.json()
+    suspend, why = f"/tenants/{tenant['id']}:suspend", {"reason": "unpaid"}
+    await operator.post(suspend, json=why, headers=headers)
+
+    # Written by one transaction, so that nothing can come between the two.
+    query = """
+        SELECT method FROM idempotency_keys AS kept JOIN operator_actions AS done
+            ON done.xmin = kept.xmin AND done.tenant_id = %s
+        WHERE kept.key = %s AND kept.tenant_id = %s ORDER BY method"""
+    values = (tenant["id"], headers["idempotency-key"], PLATFORM)
+    service = "/erp.gateway.v1.TenantService/"
+    assert rows_of(gateway_database.operator, query, *values) == [
+        (service + "CreateTenant",),
+        (service + "SuspendTenant",),
+    ]
+    again = await operator.post("/tenants", json=request, headers=headers)
+    assert (again.json(), again.headers["idempotent-replayed"]) == (tenant, "true")
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [

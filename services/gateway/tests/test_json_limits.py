@@ -1,0 +1,106 @@
+"""Bodies that are no JSON of ours: each is refused with the rule or the field that it breaks."""
+
+import pytest
+
+CUSTOMERS = "/api/v1/customers"
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "rule"),
+    [
+        (b'{"name": NaN}', "", "must be JSON"),
+        (b'{"name": Infinity}', "", "must be JSON"),
+        (b'{"name": -Infinity}', "", "must be JSON"),
+        (b'{"name": 1e999}', "", "must be JSON"),
+        (b'{"name": ' + b"9" * 400 + b"}", "", "must be JSON"),
+        (b'{"name": 99999999999999999999}', "/name", "must be a string"),
+        (b'{"name": "\\ud800"}', "", "surrogate"),
+        (b'{"name": "\\udc00\\ud800"}', "", "surrogate"),
+        (b'{"\\ud800": 1}', "", "surrogate"),
+        (b'{"name": "\xed\xa0\x80"}', "", "must be JSON"),
+        (b'{"name": "a", "name": "b"}', "", 'must not name "name" twice'),
+        (b'{"name": "a", "n\\u0061me": "b"}', "", 'must not name "name" twice'),
+        (b'{"name": "a\\u0000b"}', "/name", "U+0000"),
+        (b'{"name": "a\x00b"}', "", "must be JSON"),
+        (b'\xef\xbb\xbf{"name": "a"}', "", "must be JSON"),
+        (b'{"name": "a"}'.decode().encode("utf-16"), "", "must be JSON"),
+        (b'{"name": ' * 1000 + b"1" + b"}" * 1000, "/name", "must be a string"),
+        (b'{"name": ' * 5000 + b"1" + b"}" * 5000, "", "must be JSON"),
+        (b'{"name": ' + b"[" * 5000 + b"]" * 5000 + b"}", "", "must be JSON"),
+        (b'{"__proto__": {"name": "a"}}', "/__proto__", "is not a field that is known here"),
+    ],
+)
+async def test_json_that_is_none_of_ours_is_refused_by_its_rule(client, sales, body, pointer, rule):
+    answer = await client.post(CUSTOMERS, content=body, headers={"content-type": JSON})
+
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert rule in error["detail"]
+    assert sales.asked == []
+
+
+async def test_of_too_many_names_the_first_hundred_are_refused(client, sales):
+    body = {f"n{number}": 1 for number in range(100_000)}
+
+    answer = await client.post(CUSTOMERS, json=body)
+
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == 100
+    assert len(answer.content) < 50_000
+    assert sales.asked == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        f"{JSON}; charset=latin-1",
+        f"{JSON}; charset=utf-16",
+        f"{JSON}; charset=utf-7",
+        f"{JSON}; charset=utf-8; charset=utf-16",
+        "application/jsonp",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "",
+    ],
+)
+async def test_a_body_that_is_not_said_to_be_json_in_utf_8_is_415(client, sales, kind):
+    answer = await client.post(CUSTOMERS, content=b'{"name": "a"}', headers={"content-type": kind})
+
+    assert answer.status_code == 415
+    assert answer.json()["reason"] == "UNSUPPORTED_MEDIA_TYPE"
+    assert sales.asked == []
+
+
+async def test_a_body_that_is_too_large_is_413_before_it_is_read_as_json(client, sales):
+    body = b'{"name": "' + b"a" * (4 * 1024 * 1024) + b'"}'
+
+    answer = await client.post(CUSTOMERS, content=body, headers={"content-type": JSON})
+
+    assert answer.status_code == 413
+    assert sales.asked == []
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "rule"),
+    [
+        ("filter=" + "x" * 2001, "/filter", "2000"),
+        ("order_by=" + "x" * 501, "/order_by", "500"),
+        ("query=" + "x" * 201, "/query", "200"),
+        ("fields=" + "x" * 501, "/fields", "500"),
+        ("query=%00", "/query", "U+0000"),
+        ("fields=%00", "/fields", "must not name"),
+        ("fields=%ff", "", "UTF-8"),
+        ("query=%ff", "", "UTF-8"),
+    ],
+)
+async def test_a_parameter_that_is_too_long_is_named(client, sales, query, pointer, rule):
+    answer = await client.get(f"{CUSTOMERS}?{query}")
+
+    assert answer.status_code == 400, answer.text
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert rule in error["detail"]
+    assert sales.asked == []

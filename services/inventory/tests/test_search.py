@@ -1,0 +1,74 @@
+"""Products are found by words."""
+
+import pytest
+
+from common.errors import InvalidRequest
+from erp.inventory.v1 import inventory_service_pb2 as api
+from inventory.tests.stockroom import Stockroom
+from inventory.tests.test_products import change
+
+
+async def found(inventory: Stockroom, query: str, **others: str) -> list[str]:
+    with inventory.me():
+        page = await inventory.rpc.ListProducts(
+            api.ListProductsRequest(query=query, **others),  # type: ignore[arg-type]
+            None,
+        )
+    return [product.sku for product in page.products]
+
+
+async def test_products_are_found_by_the_beginnings_of_their_words(inventory: Stockroom) -> None:
+    oak = await inventory.add_product("OAK-TABLE")
+    await change(inventory, oak, name="Möbel aus Eiche, geölt")
+    await inventory.add_product("OAK-CHAIR")
+    await inventory.add_product("Żółty_stół")
+
+    answers = {
+        query: await found(inventory, query)
+        for query in ("oak", "TABLE oa", "mobel", "GEÖL eich", "able", "zoł stoł", "oak zebra")
+    }
+
+    assert answers == {
+        "oak": ["OAK-TABLE", "OAK-CHAIR"],
+        "TABLE oa": ["OAK-TABLE"],
+        "mobel": ["OAK-TABLE"],
+        "GEÖL eich": ["OAK-TABLE"],
+        # In the middle of a word.
+        "able": [],
+        "zoł stoł": ["Żółty_stół"],
+        "oak zebra": [],
+    }
+
+
+async def test_a_new_name_is_found_and_the_old_one_is_not(inventory: Stockroom) -> None:
+    product = await inventory.add_product("A-1")
+    product = await change(inventory, product, name="Beech bench")
+    product = await change(inventory, product, description="of the same name")
+
+    await change(inventory, product, name="Bench of pine")
+
+    answers = [await found(inventory, query) for query in ("beech", "bench", "pine", "a 1")]
+    assert answers == [[], ["A-1"], ["A-1"], ["A-1"]]
+
+
+async def test_a_search_goes_with_filter_order_and_pages(inventory: Stockroom) -> None:
+    for sku in ("OAK-1", "OAK-3", "PINE-2", "OAK-2"):
+        await inventory.add_product(sku)
+
+    both = await found(inventory, "oak", filter="sku != OAK-1", order_by="sku desc")
+    with inventory.me():
+        asked = api.ListProductsRequest(query="oak", page_size=2)
+        first = await inventory.rpc.ListProducts(asked, None)
+        asked.page_token = first.next_page_token
+        second = await inventory.rpc.ListProducts(asked, None)
+
+    assert both == ["OAK-3", "OAK-2"]
+    assert [product.sku for product in second.products] == ["OAK-2"]
+
+
+@pytest.mark.parametrize("query", ["-", "\u0301", " ".join(map(str, range(11)))])
+async def test_a_query_of_no_word_or_too_many_is_refused(inventory: Stockroom, query: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await found(inventory, query)
+
+    assert refused.value.violations[0].pointer == "/query"

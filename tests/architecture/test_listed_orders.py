@@ -1,0 +1,155 @@
+"""Every order that a list offers is one in which an index has its rows."""
+
+import pkgutil
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql
+
+from common import ids
+from common.listing import Listing, declared
+from common.pagination import Page
+from common.testing import TestServers
+from gateway.contract import SERVICES, all_services
+from gateway.routes import Routes
+
+# Lists that no table is behind.
+COMPUTED = {"erp.accounting.v1.ListPeriodsRequest"}
+DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
+# What changes with every reservation, and with every step of an order: an index of it would cost
+# each of them more (no HOT update) than it saves the few who look at it in this order.
+SORTED = {
+    "erp.inventory.v1.ListStockLevelsRequest": {"on_hand", "reserved", "available"},
+    "erp.sales.v1.ListOrdersRequest": {"update_time"},
+}
+FIRST = {str: "", int: "0", Decimal: "0", date: "2026-01-31", datetime: "2026-01-31T00:00:00+00:00"}
+# Nothing but an index scan is left, unless there is none that fits.
+PLAIN = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off"
+LED = """
+    SELECT a.attname::text FROM pg_index AS i
+    JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[1]
+    WHERE i.indrelid = %s::regclass
+"""
+UNIQUE = """
+    SELECT array_agg(a.attname::text) FROM pg_index AS i
+    JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
+    WHERE i.indisunique AND i.indpred IS NULL AND i.indrelid = %s::regclass
+    GROUP BY i.indexrelid
+"""
+
+
+def listings() -> Iterator[tuple[str, Listing]]:
+    for service in SERVICES:
+        package = import_module(service)
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name in ("tests", "migrations", "__main__"):
+                continue
+            for value in vars(import_module(f"{service}.{module.name}")).values():
+                if isinstance(value, Listing):
+                    yield service, value
+
+
+LISTINGS = {listing.request: (service, listing) for service, listing in listings()}
+OFFERED = [
+    (request, order, direction)
+    for request, (_, listing) in LISTINGS.items()
+    for order in ("", *listing.orders)
+    if order not in SORTED.get(request, ())
+    for direction in ("asc", "desc")
+]
+
+
+@pytest.fixture(scope="module")
+def applications(servers: TestServers) -> Iterator[dict[str, psycopg.Connection[Any]]]:
+    """Each service's database, with the rights of the service."""
+    opened = {name: psycopg.connect(servers.database(name).app) for name in SERVICES}
+    for connection in opened.values():
+        connection.execute("SELECT set_config('erp.tenant_id', %s, false)", [str(ids.new())])
+        connection.execute(PLAIN)
+    yield opened
+    for connection in opened.values():
+        connection.close()
+
+
+def test_every_declared_list_is_looked_at() -> None:
+    lists = {
+        route.method.input_type.full_name
+        for route in Routes(all_services()).all
+        if declared(route.method.input_type).order_by
+    }
+
+    assert lists - COMPUTED == set(LISTINGS)
+
+
+@pytest.mark.parametrize(("request_name", "order", "direction"), OFFERED)
+def test_an_index_has_the_rows_in_every_order_that_is_offered(
+    applications: dict[str, psycopg.Connection[Any]], request_name: str, order: str, direction: str
+) -> None:
+    service, listing = LISTINGS[request_name]
+    order_by = f"{order} {direction}" if order else ""
+    kinds = [column.type.python_type for column in listing.sorted_by(order_by)]
+    after = tuple(str(ids.new()) if kind is UUID else FIRST[kind] for kind in kinds)
+
+    sorts = [
+        sort
+        for page in (Page(50, None, order_by=order_by), Page(50, after, order_by=order_by))
+        for sort in sorts_of(applications[service], listing, page)
+    ]
+
+    assert sorts == []
+
+
+ABOUT = [
+    (request, name)
+    for request, (_, listing) in LISTINGS.items()
+    for name in listing.fields
+    if name in ("customer_id", "order_id", "product_id")
+]
+
+
+@pytest.mark.parametrize(("request_name", "name"), ABOUT)
+def test_an_index_has_the_rows_about_one_customer_order_or_product(
+    applications: dict[str, psycopg.Connection[Any]], request_name: str, name: str
+) -> None:
+    service, listing = LISTINGS[request_name]
+
+    led = applications[service].execute(LED, [listing.table.name]).fetchall()
+
+    column: Any = listing.fields[name].column
+    assert (column.name,) in led
+
+
+def sorts_of(
+    connection: psycopg.Connection[Any], listing: Listing, page: Page
+) -> list[dict[str, Any]]:
+    """Where a page's rows are sorted, but for rows that a unique index has brought alone."""
+    statement = listing.limited(select(listing.table), page)
+    sql = statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
+    explained = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}".encode()).fetchone()
+    assert explained is not None
+    steps = list(steps_of(explained[0][0]["Plan"]))
+    unique = [set(names) for (names,) in connection.execute(UNIQUE, [listing.table.name])]
+    return [
+        step
+        for step in steps
+        if step["Node Type"] == "Sort"
+        or (
+            step["Node Type"] == "Incremental Sort"
+            and {"tenant_id", *(key.rpartition(".")[2] for key in step["Presorted Key"])}
+            not in unique
+        )
+        or step["Node Type"] == "Seq Scan"
+    ]
+
+
+def steps_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from steps_of(below)
