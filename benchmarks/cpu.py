@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-_IDLE_SECONDS = 1.0
+# Long enough for what a process does now and then to count as often as it happens.
+_IDLE_SECONDS = 10.0
 
 
 def used_ms(pid: int) -> float:
@@ -14,11 +15,15 @@ def used_ms(pid: int) -> float:
     return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e6
 
 
-async def cost_ms(pid: int, work: Callable[[], Awaitable[None]], count: int) -> float:
-    """What one piece of work costs a process, beyond what it uses while there is none."""
+async def idle_ms(pid: int) -> float:
+    """What a process uses in a second in which nobody asks it for anything."""
     before, began = used_ms(pid), time.perf_counter()
     await asyncio.sleep(_IDLE_SECONDS)
-    idle = (used_ms(pid) - before) / (time.perf_counter() - began)
+    return (used_ms(pid) - before) / (time.perf_counter() - began)
+
+
+async def cost_ms(pid: int, work: Callable[[], Awaitable[None]], count: int, idle: float) -> float:
+    """What one piece of work costs a process, beyond what it uses in that time when idle."""
     before, began = used_ms(pid), time.perf_counter()
     for _ in range(count):
         await work()

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.figures import Figure, at_most, seen
 from benchmarks.http_client import Connection
 from benchmarks.load import Load, measure, pace
 from ops.background import BackgroundStack, running
@@ -105,19 +106,33 @@ async def _connected(stack: BackgroundStack) -> Connection:
     return await Connection.open(state["gateway"], state["tenants"]["globex"]["token"])
 
 
-def say(name: str, share: FairShare) -> None:
-    """Print what was measured."""
-    for place, load in (("alone", share.alone), ("beside the noise", share.beside)):
-        print(f"{name}: {place}, p50/p99 ms: {load.p50_ms:.1f}/{load.p99_ms:.1f}")
-    print(
-        f"{name}: {share.served} served, {share.refused} refused, p99 ratio {share.p99_ratio:.2f}"
-    )
-
-
-if __name__ == "__main__":
+def figures(seconds: float = 1.0) -> list[Figure]:
+    """What was measured, on a stack of our own, beside what was promised."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         running(Path(scratch) / "dev", os.environ) as stack,
     ):
-        for name, share in run(stack, float(sys.argv[1]) if sys.argv[1:] else 1.0).items():
-            say(name, share)
+        shares = run(stack, seconds)
+    metered, unmetered = shares["on its plan"], shares["unmetered"]
+    return [
+        at_most("p99 beside a tenant on its plan, to that alone", metered.p99_ratio, 1.2),
+        *_seen(metered),
+        seen(
+            "p99 beside an unmetered one that never pauses, likewise", f"{unmetered.p99_ratio:.2f}"
+        ),
+        *_seen(unmetered),
+    ]
+
+
+def _seen(share: FairShare) -> list[Figure]:
+    alone, beside = share.alone, share.beside
+    return [
+        seen("p50 and p99 alone", f"{alone.p50_ms:.1f} and {alone.p99_ms:.1f} ms"),
+        seen("p50 and p99 beside it", f"{beside.p50_ms:.1f} and {beside.p99_ms:.1f} ms"),
+        seen("requests of the noise", f"{share.served} served, {share.refused} refused"),
+    ]
+
+
+if __name__ == "__main__":
+    scale = float(sys.argv[1]) if sys.argv[1:] else 1.0
+    print(*(figure.row() for figure in figures(scale)), sep="\n")
