@@ -55,6 +55,9 @@ load: protos  ## Seed the running stack and let users work on it for a minute
 bench: protos  ## Measure, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
+bench-edge: protos  ## Measure the gateway and a noisy tenant, and write benchmarks/EDGE.md
+	@$(BIN)/python -m benchmarks.edge_report
+
 clean:  ## Remove what was generated and installed; .dev, which holds data, stays
 	@rm -rf .venv libs/erp libs/buf .pytest_cache .mypy_cache .ruff_cache
 

@@ -107,12 +107,13 @@ async def _alternate(stack: BackgroundStack, bare: _Bare, limited: str) -> Edge:
 
 async def _count_cpu(stack: BackgroundStack, bare: _Bare, order: str, found: Edge) -> None:
     token = stack.state["tenants"]["initech"]["token"]
+    pid = stack.pids("gateway")[0]
+    idle, bare_idle = await asyncio.gather(idle_ms(pid), idle_ms(bare.pid))
+    # Not before: the gateway hangs up on who sends nothing for ten seconds.
     ours = await Connection.open(stack.state["gateway"], token)
     least = await Connection.open(bare.url, "nobody")
-    pid = stack.pids("gateway")[0]
     gateway = partial(_get, ours, f"/api/v1/orders/{order}")
     handler = partial(_get, least, f"/{order}")
-    idle, bare_idle = await asyncio.gather(idle_ms(pid), idle_ms(bare.pid))
     for _ in range(COUNTED_ROUNDS):
         found.gateway_ms.append(await cost_ms(pid, gateway, COUNTED, idle))
         found.bare_ms.append(await cost_ms(bare.pid, handler, COUNTED, bare_idle))
