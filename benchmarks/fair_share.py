@@ -4,9 +4,9 @@ A light tenant asks at an even pace for a page of a list; its time counts from w
 due. Beside it another asks without minding refusals, in a process of its own:
 
 - on its plan: far more often than the plan `default` allows, over ten routes, from the beginning of
-  a window of the limits. What the plan allows is served at once, the rest is refused; half a window
-  is measured, so the rush counts double. This shows budgets, turns and the price of a refusal, and
-  has a target (FEATURES P12).
+  a window of the limits. What the plan allows is served at once, the rest is refused. Not half the
+  window is measured, so the rush counts double. This shows budgets, turns and the price of a
+  refusal, and has a target (FEATURES P12).
 - unmetered: as often as it is answered, on as many connections as it likes. Only turns hold it
   back. It shows what stands before a light request, and cannot show more: all processes share the
   machine's cores with the noise, which leaves none of them idle, so everything takes longer by the
@@ -31,7 +31,7 @@ from ops.background import BackgroundStack, running
 LIGHT_CLIENTS, LIGHT_PER_SECOND = 4, 30
 METERED_CLIENTS, METERED_PER_SECOND = 20, 100
 UNMETERED_CLIENTS = 100
-METERED_SECONDS, UNMETERED_SECONDS = 30, 10
+METERED_SECONDS, UNMETERED_SECONDS = 25, 8
 _PATH = "/api/v1/customers?page_size=20"
 
 
