@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from benchmarks.load import Work, measure
 
 # Long enough for what a process does now and then to count as often as it happens.
 _IDLE_SECONDS = 10.0
@@ -22,10 +23,8 @@ async def idle_ms(pid: int) -> float:
     return (used_ms(pid) - before) / (time.perf_counter() - began)
 
 
-async def cost_ms(pid: int, work: Callable[[], Awaitable[None]], count: int, idle: float) -> float:
+async def cost_ms(pid: int, clients: int, work: Work, count: int, idle: float) -> float:
     """What one piece of work costs a process, beyond what it uses in that time when idle."""
-    before, began = used_ms(pid), time.perf_counter()
-    for _ in range(count):
-        await work()
-    spent = used_ms(pid) - before
-    return (spent - idle * (time.perf_counter() - began)) / count
+    before = used_ms(pid)
+    load = await measure(clients, work, count)
+    return (used_ms(pid) - before - idle * load.seconds) / count
