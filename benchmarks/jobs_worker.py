@@ -3,7 +3,9 @@
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 import uvloop
@@ -11,7 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from common import jobs
-from common.database import Database
+from common.database import Database, Transaction
 from common.jobs.attempts import Limits
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import name_of, store_jobs
@@ -22,7 +24,7 @@ from common.redis_clients import Role, connect
 from erp.sales.v1.events_pb2 import OrderCancelled, OrderSettled, OrderShipped
 
 SERVICE = "notes"
-_EFFECT = text("INSERT INTO effects (job_id) VALUES (:job_id)")
+_EFFECT = text("INSERT INTO effects (job_id) SELECT unnest(CAST(:ids AS uuid[]))")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class Place:
 @jobs.handles(OrderSettled)
 async def with_effect(work: jobs.Work[OrderSettled]) -> None:
     """A row, committed with the completion."""
-    async with work.completion() as tx:
-        await tx.execute(_EFFECT, {"job_id": work.id})
+    await work.complete(write_rows, work.id)
+
+
+async def write_rows(tx: Transaction, ids: Sequence[UUID]) -> None:
+    """The effect of several jobs."""
+    await tx.execute(_EFFECT, {"ids": list(ids)})
 
 
 @jobs.handles(OrderCancelled)

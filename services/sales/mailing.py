@@ -88,15 +88,14 @@ async def _hand_over(
     except MailOutcomeUnknown as error:
         await _park(work, key, error)
         return
-    async with work.completion() as tx:
-        await mails.end(tx, key, mails.SENT)
+    await work.complete(mails.note_sent, key)
 
 
 async def _park(work: jobs.Work[Any], key: MailKey, error: MailOutcomeUnknown) -> None:
     """Ask people. If they retry the job, the mail is sent again with the same Message-ID."""
     log.warning("mail may have been sent", kind=key.kind, job_id=str(work.id), error=str(error))
     async with work.parking(f"{error} Retrying sends it, with the same Message-ID.") as tx:
-        await mails.end(tx, key, mails.UNKNOWN)
+        await mails.note_unknown(tx, key)
 
 
 def _mail(work: jobs.Work[Any], addressed: Addressed) -> Mail:

@@ -1,5 +1,6 @@
 """Which mails customers were sent, and how far each came: what keeps one from being sent twice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,7 +28,9 @@ _BEGIN = text("""
 """)
 _MOVE = text("""
     UPDATE mails SET state = :state, changed_at = now()
-    WHERE kind = :kind AND subject_id = :subject_id
+    FROM unnest(CAST(:kinds AS text[]), CAST(:subject_ids AS uuid[])) AS mail (kind, subject_id)
+    WHERE mails.tenant_id = :tenant_id
+        AND mails.kind = mail.kind AND mails.subject_id = mail.subject_id
 """)
 _FORGET = text("""
     DELETE FROM mails WHERE kind = :kind AND subject_id = :subject_id AND state = 'sending'
@@ -57,11 +60,21 @@ async def begin(tx: Transaction, key: MailKey, job_id: UUID, recipient: str) -> 
     await tx.execute(_BEGIN, key.columns(job_id=job_id, recipient=recipient))
 
 
-async def end(tx: Transaction, key: MailKey, state: str) -> None:
-    """Note that a mail was sent, or that nobody knows."""
-    await tx.execute(_MOVE, key.columns(state=state))
+async def note_sent(tx: Transaction, keys: Sequence[MailKey]) -> None:
+    """Note that mails were sent."""
+    await _move(tx, keys, SENT)
+
+
+async def note_unknown(tx: Transaction, key: MailKey) -> None:
+    """Note that nobody knows whether a mail was sent."""
+    await _move(tx, [key], UNKNOWN)
 
 
 async def forget(tx: Transaction, key: MailKey) -> None:
     """Note that the server surely did not take a mail that had been begun."""
     await tx.execute(_FORGET, key.columns())
+
+
+async def _move(tx: Transaction, keys: Sequence[MailKey], state: str) -> None:
+    columns = {"kinds": [key.kind for key in keys], "subject_ids": [key.subject_id for key in keys]}
+    await tx.execute(_MOVE, {"tenant_id": tx.tenant_id, "state": state, **columns})

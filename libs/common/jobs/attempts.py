@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -10,7 +11,7 @@ import structlog
 
 from common import caller, deadline, spans, tracing
 from common.connections import TooBusy
-from common.database import Database
+from common.database import Database, Transaction
 from common.deadline import DeadlineExceeded
 from common.errors import OutcomeUnknown, Unavailable
 from common.interruption import Interrupted, Interruption
@@ -71,7 +72,7 @@ class Attempt:
     Args:
         service: on whose account.
         database: the service's.
-        completions: completes what has no effect of its own.
+        completions: the worker's.
         handling: the handler.
         claimed: the job.
         limits: the worker's.
@@ -95,7 +96,7 @@ class Attempt:
         self._timeout_seconds = handling.timeout_seconds or limits.timeout_seconds
         self._interruption = Interruption()
         self._overdue = False
-        self._work: Work[Any] = Work(handling.message, claimed, database)
+        self._work: Work[Any] = Work(handling.message, claimed, database, completions)
 
     @property
     def is_to_live(self) -> bool:
@@ -158,8 +159,9 @@ class Attempt:
             self._overdue = True
             log.warning("job does not end", job=self.claimed.name, id=str(self.claimed.id))
         outcome = await self._recorded(handler)
-        # Until it ends after all, it takes the place of another.
-        await asyncio.wait({handler})
+        if not handler.done():
+            # Until it ends after all, it takes the place of another.
+            await asyncio.wait({handler})
         return outcome
 
     async def _handle(self) -> None:
@@ -200,8 +202,7 @@ class Attempt:
 
     async def _complete(self) -> None:
         if self.claimed.has_links or self.claimed.batch_id is not None:
-            async with self._work.completion():
-                pass
+            await self._work.complete(_nothing, None)
         else:
             await self._completions.complete(self.claimed)
 
@@ -232,6 +233,10 @@ class Attempt:
         async with self._database.tenant_transaction() as tx:
             sentence = self._sentence(error)
             await settling.postpone(tx, self.claimed, sentence, _AWAY_SECONDS, failed=False)
+
+
+async def _nothing(tx: Transaction, values: Sequence[None]) -> None:
+    """The effect of jobs that have none."""
 
 
 def _error_of(handler: asyncio.Task[None], why: Interrupted | None) -> BaseException | None:

@@ -6,54 +6,67 @@ once another attempt has taken over.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from common import ids
 from common.database import Database
 from common.jobs.enqueueing import Woken
 from common.jobs.tables import MOST_DEATHS, SYSTEM_REASON
 
-__all__ = ["Claimed", "Claims", "Died"]
+__all__ = ["Claimed", "Claims", "Died", "Key"]
 
 MOST_PROMOTED = 1_000
 MOST_REAPED = 100
 WORKER_DIED = "The worker died, or did not answer for so long that it counted as dead."
 _NOBODY = UUID(int=0)
 
-# The next tenants after the one that was served last, and the oldest jobs of each: whoever has ten
-# thousand waiting gets no more turns than whoever has one. Each step jumps along jobs_ready.
-_CLAIM = text("""
-    WITH RECURSIVE turns AS (
-        (SELECT tenant_id, 1 AS place FROM jobs
-         WHERE state = 'ready' AND queue = :queue AND name = ANY(CAST(:names AS text[]))
-           AND tenant_id > :after
-         ORDER BY tenant_id LIMIT 1)
+# The next tenants after the one that was served last, in a ring, and the oldest jobs of each:
+# whoever has ten thousand waiting gets no more turns than whoever has one. Each step jumps along
+# jobs_ready.
+_CHOOSE = """
+    turns_{n} AS (
+        SELECT CAST(:after_{n} AS uuid) AS tenant_id, 0 AS place, false AS again
         UNION ALL
-        SELECT next.tenant_id, place + 1 FROM turns CROSS JOIN LATERAL (
-            SELECT tenant_id FROM jobs
-            WHERE state = 'ready' AND queue = :queue AND name = ANY(CAST(:names AS text[]))
-              AND tenant_id > turns.tenant_id
-            ORDER BY tenant_id LIMIT 1
-        ) AS next WHERE place < :most
-    ), chosen AS (
-        SELECT oldest.* FROM turns CROSS JOIN LATERAL (
+        SELECT next.tenant_id, place + 1, next.again FROM turns_{n} CROSS JOIN LATERAL (
+            (SELECT tenant_id, turns_{n}.again FROM jobs
+             WHERE state = 'ready' AND queue = :queue_{n} AND name = ANY(CAST(:names AS text[]))
+               AND tenant_id > turns_{n}.tenant_id
+               AND (NOT turns_{n}.again OR tenant_id <= :after_{n})
+             ORDER BY tenant_id LIMIT 1)
+            UNION ALL
+            (SELECT tenant_id, true FROM jobs
+             WHERE state = 'ready' AND queue = :queue_{n} AND name = ANY(CAST(:names AS text[]))
+               AND NOT turns_{n}.again AND tenant_id <= :after_{n}
+             ORDER BY tenant_id LIMIT 1)
+            ORDER BY again LIMIT 1
+        ) AS next WHERE place < {room}
+    ), chosen_{n} AS (
+        SELECT oldest.*, place FROM turns_{n} CROSS JOIN LATERAL (
             SELECT tenant_id, id FROM jobs
-            WHERE state = 'ready' AND queue = :queue AND name = ANY(CAST(:names AS text[]))
-              AND tenant_id = turns.tenant_id
-            ORDER BY ready_at, id LIMIT (SELECT greatest(:most / count(*), 1) FROM turns)
+            WHERE state = 'ready' AND queue = :queue_{n} AND name = ANY(CAST(:names AS text[]))
+              AND tenant_id = turns_{n}.tenant_id
+            ORDER BY ready_at, id
+            LIMIT (SELECT greatest({room} / greatest(count(*) - 1, 1), 1) FROM turns_{n})
             FOR UPDATE SKIP LOCKED
-        ) AS oldest
-    )
+        ) AS oldest WHERE place > 0
+    )"""
+_CHOSEN = "SELECT * FROM chosen_{n}"
+_TAKEN = " - (SELECT count(*) FROM chosen_{n})"
+_CLAIM = """
+    WITH RECURSIVE {choices}
     UPDATE jobs SET state = 'running', claim = :claim, attempt = attempt + 1, done = 0, total = 0,
         started_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => :lease)
-    FROM chosen WHERE jobs.tenant_id = chosen.tenant_id AND jobs.id = chosen.id
+    FROM ({chosen}) AS chosen
+    WHERE jobs.tenant_id = chosen.tenant_id AND jobs.id = chosen.id
     RETURNING jobs.tenant_id, jobs.id, name, queue, payload, request_id, traceparent, attempt,
-              failures, tries, claim, batch_id, links IS NOT NULL AS has_links
-""")
+              failures, tries, claim, batch_id, links IS NOT NULL AS has_links, place
+"""
 # Rows locked by ourselves are in a transaction: nobody takes those over.
 _BEAT = text("""
     WITH held AS (
@@ -174,32 +187,24 @@ class Claims:
         self._served: dict[str, UUID] = {}
 
     async def take(self, queues: Sequence[str], most: int) -> list[Claimed]:
-        """Claim jobs that are ready, those of the first queue first, tenants in turn."""
-        taken: list[Claimed] = []
-        async with self._database.system_transaction(SYSTEM_REASON) as connection:
-            for queue in queues:
-                served = self._served.get(queue, _NOBODY)
-                for after in {served: None, _NOBODY: None}:
-                    room = most - len(taken)
-                    if room > 0:
-                        taken += await self._take_turns(connection, queue, after, room)
-        return taken
+        """Claim jobs that are ready, those of the first queue first, tenants in turn.
 
-    async def _take_turns(
-        self, connection: Any, queue: str, after: UUID, most: int
-    ) -> list[Claimed]:
-        parameters = {
-            "queue": queue,
+        There may be more, also when these are fewer than `most`.
+        """
+        parameters: dict[str, Any] = {
             "names": self._names,
-            "after": after,
             "most": most,
             "claim": ids.new(),
             "lease": self._lease_seconds,
         }
-        rows = (await connection.execute(_CLAIM, parameters)).all()
-        if rows:
-            self._served[queue] = max(row.tenant_id for row in rows)
-        return [Claimed(*row) for row in rows]
+        for number, queue in enumerate(queues):
+            parameters[f"queue_{number}"] = queue
+            parameters[f"after_{number}"] = self._served.get(queue, _NOBODY)
+        async with self._database.system_transaction(SYSTEM_REASON) as connection:
+            rows = (await connection.execute(_claim_from(len(queues)), parameters)).all()
+        for row in sorted(rows, key=attrgetter("place")):
+            self._served[row.queue] = row.tenant_id
+        return [Claimed(*row[:-1]) for row in rows]
 
     async def beat(self, held: Sequence[Claimed]) -> set[Key]:
         """Prolong the leases; returns those that are still ours."""
@@ -241,6 +246,17 @@ class Claims:
             [Woken(row.queue, row.id) for row in rows if row.claim is None],
             [Claimed(*row) for row in rows if row.claim is not None],
         )
+
+
+@cache
+def _claim_from(queues: int) -> TextClause:
+    """A statement that claims from so many queues, from each what those before have left."""
+    choices, chosen, room = [], [], ":most"
+    for number in range(queues):
+        choices.append(_CHOOSE.format(n=number, room=f"({room})"))
+        chosen.append(_CHOSEN.format(n=number))
+        room += _TAKEN.format(n=number)
+    return text(_CLAIM.format(choices=",".join(choices), chosen=" UNION ALL ".join(chosen)))
 
 
 def _columns(held: Sequence[Claimed]) -> dict[str, list[UUID]]:

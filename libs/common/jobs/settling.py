@@ -1,6 +1,8 @@
 """How an attempt ends, inside a transaction of the job's tenant; each is fenced by its claim."""
 
 import random
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -8,11 +10,21 @@ from sqlalchemy import text
 from common.database import Transaction
 from common.interruption import Interrupted
 from common.jobs import batches
-from common.jobs.claims import Claimed
+from common.jobs.claims import Claimed, Key
 from common.jobs.enqueueing import linked
 from erp.jobs.v1.links_pb2 import Links
 
-__all__ = ["Superseded", "complete", "follow_up", "hold", "park", "postpone", "report"]
+__all__ = [
+    "Superseded",
+    "complete",
+    "complete_all",
+    "follow_up",
+    "hold",
+    "park",
+    "postpone",
+    "report",
+    "superseded",
+]
 
 _LONGEST_ERROR = 2_000
 LONGEST_BACKOFF_SECONDS = 3_600.0
@@ -23,7 +35,10 @@ _HOLD = text("""
 """)
 _COMPLETE = text("""
     WITH done AS (
-        DELETE FROM jobs WHERE tenant_id = :tenant_id AND id = :id AND claim = :claim RETURNING *
+        DELETE FROM jobs
+        USING unnest(CAST(:ids AS uuid[]), CAST(:claims AS uuid[])) AS held (id, claim)
+        WHERE jobs.tenant_id = :tenant_id AND jobs.id = held.id AND jobs.claim = held.claim
+        RETURNING jobs.*
     ), finished AS (
         INSERT INTO finished_jobs (tenant_id, id, name, queue, state, request_id, chain_id,
                                    batch_id, attempt, done, total, created_at, started_at,
@@ -31,7 +46,7 @@ _COMPLETE = text("""
         SELECT tenant_id, id, name, queue, 'succeeded', request_id, chain_id,
                batch_id, attempt, done, total, created_at, started_at, clock_timestamp() FROM done
     )
-    SELECT links, chain_id FROM done
+    SELECT id, claim, links, chain_id, request_id FROM done
 """)
 _PARK = text("""
     WITH done AS (
@@ -70,22 +85,36 @@ async def hold(tx: Transaction, job: Claimed) -> None:
     await _fenced(tx, _HOLD, job)
 
 
+async def complete_all(tx: Transaction, jobs: Sequence[Claimed]) -> set[Key]:
+    """Complete jobs with the transaction, and enqueue the next links of their chains.
+
+    Returns those that were still ours.
+    """
+    columns = {"ids": [job.id for job in jobs], "claims": [job.claim for job in jobs]}
+    done = await tx.rows(_COMPLETE, {"tenant_id": tx.tenant_id, **columns})
+    for row in done:
+        if row.links:
+            following = Links.FromString(row.links).links
+            tx.pending_jobs.append(linked(following, row.chain_id, row.request_id))
+    return {(tx.tenant_id, row.id, row.claim) for row in done}
+
+
 async def complete(tx: Transaction, job: Claimed) -> None:
-    """Complete the job with the transaction, and enqueue the next link of its chain.
+    """Complete one job.
 
     Raises:
         Superseded: it is somebody else's by now.
     """
-    links, chain_id = await _fenced(tx, _COMPLETE, job)
-    if links:
-        following = Links.FromString(links).links
-        tx.pending_jobs.append(linked(following, chain_id, job.request_id))
+    if not await complete_all(tx, [job]):
+        raise superseded(job)
 
 
-async def follow_up(tx: Transaction, job: Claimed) -> None:
-    """Count a completed job in its batch: the last write, since others wait for the count."""
-    if job.batch_id is not None:
-        await batches.count(tx, job.batch_id, succeeded=1)
+async def follow_up(tx: Transaction, jobs: Sequence[Claimed]) -> None:
+    """Count completed jobs in their batches: the last write, since others wait for the counts."""
+    counts = Counter(job.batch_id for job in jobs if job.batch_id is not None)
+    # In one order, so that those who count the same batches wait and never deadlock.
+    for batch_id, succeeded in sorted(counts.items()):
+        await batches.count(tx, batch_id, succeeded=succeeded)
 
 
 async def park(tx: Transaction, job: Claimed, error: str) -> None:
@@ -129,5 +158,10 @@ def backoff_seconds(first_seconds: float, failures: int) -> float:
 async def _fenced(tx: Transaction, statement: Any, job: Claimed, **values: object) -> Any:
     row = await tx.row(statement, {**job.fence(), **values})
     if row is None:
-        raise Superseded(f"{job.name} {job.id}")
+        raise superseded(job)
     return row
+
+
+def superseded(job: Claimed) -> Superseded:
+    """What to say of a job that is somebody else's by now."""
+    return Superseded(f"{job.name} {job.id}")

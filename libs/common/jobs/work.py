@@ -9,9 +9,11 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from common import interruption
 from common.database import Database, Transaction
 from common.jobs import settling
 from common.jobs.claims import Claimed
+from common.jobs.completions import Completions, Effect
 
 __all__ = ["Work"]
 
@@ -19,6 +21,7 @@ __all__ = ["Work"]
 _REPORT_SECONDS = 0.25
 
 M = TypeVar("M", bound=Message)
+V = TypeVar("V")
 
 
 class Work(Generic[M]):
@@ -27,7 +30,9 @@ class Work(Generic[M]):
     Each raises `Superseded` when another attempt has taken over: nothing of it is done then.
     """
 
-    def __init__(self, kind: type[M], claimed: Claimed, database: Database) -> None:
+    def __init__(
+        self, kind: type[M], claimed: Claimed, database: Database, completions: Completions
+    ) -> None:
         self._kind = kind
         # None but the engine looks at these.
         self.claimed = claimed
@@ -35,6 +40,7 @@ class Work(Generic[M]):
         self.completed = False
         self.parked = False
         self._database = database
+        self._completions = completions
         self._reported = float("-inf")
 
     @cached_property
@@ -77,8 +83,29 @@ class Work(Generic[M]):
             async with self._database.tenant_transaction() as tx:
                 await settling.complete(tx, self.claimed)
                 yield tx
-                await settling.follow_up(tx, self.claimed)
+                await settling.follow_up(tx, [self.claimed])
             self.completed = True
+        finally:
+            self.completing = False
+
+    async def complete(self, effect: Effect[V], value: V) -> None:
+        """Complete the job as `completion` does, in one commit with others of its tenant.
+
+        Those that come here at the same time share a transaction: hundreds a second become
+        thousands.
+
+        Args:
+            effect: writes the values of several jobs, in the order in which they came. When it
+                fails, it is called again for each alone. What it publishes or enqueues names the
+                request that it belongs to: the caller is the service.
+            value: this job's.
+        """
+        self.completing = True
+        try:
+            # It may be committed while whoever waits for it is stopped.
+            with interruption.holding():
+                await self._completions.complete_with(self.claimed, effect, value)
+                self.completed = True
         finally:
             self.completing = False
 

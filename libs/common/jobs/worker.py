@@ -30,6 +30,8 @@ POLL_SECONDS_WITHOUT_REDIS = 0.25
 TICK_SECONDS = 1.0
 # While jobs end one by one, the next ones are claimed together.
 GATHERING_SECONDS = 0.003
+# For each place, so many jobs at hand, those included that have only to be completed.
+COMPLETING_FOR_EACH = 4
 # At the end: for what is being stopped to reach the end of its transaction.
 STOPPING_SECONDS = 2.0
 
@@ -105,11 +107,11 @@ class JobWorker:
         self._limits = limits
         self._pace = pace
         self._claims = Claims(database, list(handlings), pace.lease_seconds)
-        self._completions = Completions(self._claims)
+        self._freed = asyncio.Event()
+        self._completions = Completions(self._claims, database, self._freed.set)
         self._running: dict[Key, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._given_back: list[Claimed] = []
-        self._freed = asyncio.Event()
         self._woken = asyncio.Event()
         self._waiting: asyncio.Task[float] | None = None
         self._stopping = asyncio.Event()
@@ -140,18 +142,28 @@ class JobWorker:
 
     async def _claim(self) -> None:
         while not self._stopping.is_set():
-            room = self._pace.concurrency - len(self._running)
+            if self._room() < self._pace.concurrency / 2:
+                await self._gather()
+            room = self._room()
             if room <= 0:
-                self._freed.clear()
-                await self._freed.wait()
-                await asyncio.sleep(GATHERING_SECONDS)
                 continue
             self._woken.clear()
             taken = await self._take(room)
-            if len(taken) < room:
+            if not taken:
                 await self._wait_for_more(room)
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def _room(self) -> int:
+        """How many jobs to take on: what has only to be completed leaves its place to others."""
+        held, most = len(self._running), self._pace.concurrency
+        return min(most - held + self._completions.waiting, most * COMPLETING_FOR_EACH - held)
+
+    async def _gather(self) -> None:
+        if self._room() <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+        await asyncio.sleep(GATHERING_SECONDS)
 
     async def _take(self, most: int) -> list[Claimed]:
         try:
