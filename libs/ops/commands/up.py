@@ -32,6 +32,13 @@ def up(
             help="File of the key to encrypt the log with, from `kv-erp backup key`.",
         ),
     ] = None,
+    fsync: Annotated[
+        bool,
+        typer.Option(
+            envvar="KV_ERP_DEV_FSYNC",
+            help="Whether commits wait for the disk. Without, a power cut loses data: for tests.",
+        ),
+    ] = True,
 ) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
@@ -42,6 +49,7 @@ def up(
             progress=Progress(out),
             replicas=replicas,
             failover=failover,
+            fsync=fsync,
             backups=BackupStore(backups, backup_key) if backups else None,
         )
         interrupted = asyncio.run(_run(stack))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from ops.backups import PARTS, Backup, BackupStore
 from ops.errors import StackFailure
 from ops.main import app
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.restore import Restore
 from ops.tests.ledger import Ledger, entries
 
@@ -49,7 +49,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     key = key_file(folder)
     store = BackupStore(folder / "it's 100% ours", key)
     store.prepare()
-    settings = store.wal.server_settings(300)
+    settings = {**store.wal.server_settings(300), **UNSYNCED}
     with EmbeddedPostgres(folder / "postgres", settings=settings) as postgres:
         ledger = Ledger(postgres, store)
         ledger.write("before")
