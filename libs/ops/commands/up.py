@@ -13,6 +13,14 @@ from ops.errors import StackFailure
 from ops.progress import Progress
 from ops.stack import Stack
 
+Fsync = Annotated[
+    bool,
+    typer.Option(
+        envvar="KV_ERP_DEV_FSYNC",
+        help="Whether commits wait for the disk. Without, a power cut loses data: for tests.",
+    ),
+]
+
 
 def up(
     replicas: Annotated[
@@ -32,13 +40,7 @@ def up(
             help="File of the key to encrypt the log with, from `kv-erp backup key`.",
         ),
     ] = None,
-    fsync: Annotated[
-        bool,
-        typer.Option(
-            envvar="KV_ERP_DEV_FSYNC",
-            help="Whether commits wait for the disk. Without, a power cut loses data: for tests.",
-        ),
-    ] = True,
+    fsync: Fsync = True,
 ) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
