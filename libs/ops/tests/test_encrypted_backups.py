@@ -179,6 +179,8 @@ def test_a_copy_elsewhere_is_made_step_by_step_and_restores_alone(
     assert (unmounted.exit_code, "say --begin once" in unmounted.stderr) == (1, True)
     assert json.loads(first.stdout)["backups"] == [kept.backup.id]
     assert json.loads(again.stdout) == {"backups": [], "log_files": 0, "removed": []}
+    told = (kept.store.directory / "kv_erp_backup_copy.prom").read_text()
+    assert "\nkv_erp_backup_last_copy_timestamp_seconds " in told
     assert entries(tmp_path / "restored", kept.ledger) == ["before", "after"]
 
 
