@@ -34,6 +34,7 @@ class FaultProxy:
         self._server_port = server_port
         self._random = random.Random(self.seed)
         self._listening: asyncio.Server | None = None
+        self._open = False
         self._connections: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._delay: Callable[[], float] = lambda: 0.0
@@ -53,6 +54,7 @@ class FaultProxy:
         """Stop all faults."""
         self._delay, self._cuts, self._cut_probability = (lambda: 0.0), [], 0.0
         self._flowing.set()
+        self._open = True
         if self._listening is None:
             self._listening = await asyncio.start_server(self._accept, HOST, self.port)
             self.port = self._listening.sockets[0].getsockname()[1]
@@ -79,6 +81,7 @@ class FaultProxy:
 
     async def refuse(self) -> None:
         """Close all connections and take no new ones."""
+        self._open = False
         if self._listening is not None:
             self._listening.close()
             self._listening = None
@@ -86,18 +89,22 @@ class FaultProxy:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:  # it was in the queue when the door was shut
+            writer.transport.abort()
+            return
+        connection = asyncio.create_task(self._pass(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(OSError):
                 await self._connect(reader, writer)
-        except asyncio.CancelledError:
-            pass  # refuse(); the streams' own callback would report it as an error
         finally:
             writer.close()
-            self._connections.discard(task)
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._flowing.wait()

@@ -5,11 +5,12 @@ import json
 import re
 import secrets
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-from shop import client_of
+from shop import client_of, eventually
 
 from gateway import examples
 from gateway.contract import all_services
@@ -47,9 +48,8 @@ async def _play(
     known_routes = routes()
     for step in story():
         route, headers = known_routes[step.operation], operator if step.by_operator else {}
-        answer = await _ask(client, route, step, known, run, digits, headers)
-        expected = int(route.success)
-        assert answer.status_code == expected, f"{step.name}: {answer.status_code} {answer.text}"
+        asked = partial(_ask, client, route, step, known, run, digits, headers)
+        answer = await eventually(asked, f"{step.name} has {step.until}")
         known[step.name] = answer.json() if answer.content else None
     del known["admin"]
     return shown(known, run, digits)
@@ -63,15 +63,21 @@ async def _ask(
     run: str,
     digits: str,
     headers: dict[str, str],
-) -> httpx.Response:
+) -> httpx.Response | None:
+    """The answer; nothing while it lacks what the story waits for."""
     path = route.template.format(**filled(step.path, known))
-    return await client.request(
+    answer = await client.request(
         route.verb,
         path.removeprefix("/api/v1"),
         params=filled(step.query, known),
         json=filled(step.body, known, run, digits),
         headers={**headers, **({"Prefer": f"wait={step.wait}"} if step.wait else {})},
     )
+    expected = int(route.success)
+    assert answer.status_code == expected, f"{step.name}: {answer.status_code} {answer.text}"
+    if step.until and not step.until.items() <= answer.json().items():
+        return None
+    return answer
 
 
 def shown(answers: Any, run: str, digits: str) -> Any:

@@ -1,33 +1,41 @@
 """Puts a file of PostgreSQL's log into an archive, or takes one out again.
 
 Run as a script (`python -I -S archive_segment.py store FILE ARCHIVE NAME` as archive_command, and
-`… fetch NAME FILE ARCHIVE…` as restore_command), never imported: it starts in milliseconds, and
-what it promises has to be seen at a glance. Exit code 0 means done and on disk, 1 not.
+`… fetch NAME FILE ARCHIVE…` as restore_command), not imported but for the names of its files: it
+starts in milliseconds, and what it promises has to be seen at a glance. With `--key-file FILE`
+first, and without -S, what it stores is encrypted. Exit code 0 means done and on disk, 1 not, 126
+that a file is there but is not what was stored: PostgreSQL then gives a recovery up, and does not
+take it for the end of the log.
 """
 
 import gzip
+import io
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import IO, Any
+
+SEALED, PLAIN = ".gz.sealed", ".gz"
+BROKEN = 126
 
 
-def store(file: Path, archive: Path, name: str) -> None:
+def store(file: Path, archive: Path, name: str, keys: Any) -> None:
     """Compress `file` into the archive, complete and durable or not at all; never overwrite."""
-    kept = archive / f"{name}.gz"
+    suffix = SEALED if keys else PLAIN
+    kept = archive / f"{name}{suffix}"
     if kept.exists():
         # A server that died between the copy and noting it asks again.
-        if gzip.decompress(kept.read_bytes()) == file.read_bytes():
+        if content_of(kept, name, keys) == file.read_bytes():
             return
         if not name.endswith(".partial"):
             sys.exit(f"{kept} exists with other content.")
         # Two restores may leave the old history in one segment; nobody reads what is left of it.
-        kept = archive / f"{name}.{os.getpid()}.gz"
+        kept = archive / f"{name}.{os.getpid()}{suffix}"
     fresh = archive / f".{name}.{os.getpid()}"
     try:
-        with file.open("rb") as source, fresh.open("wb") as target:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=target, compresslevel=1) as packed:
-                shutil.copyfileobj(source, packed)
+        with fresh.open("wb") as target:
+            write(file, target, name, keys)
             os.fsync(target.fileno())
         fresh.rename(kept)
     finally:
@@ -35,17 +43,40 @@ def store(file: Path, archive: Path, name: str) -> None:
     _sync_directory(archive)
 
 
-def fetch(name: str, file: Path, places: list[Path]) -> None:
+def write(file: Path, target: IO[bytes], name: str, keys: Any) -> None:
+    """Compress, and with keys encrypt: a segment is small enough to be held in memory."""
+    packed = gzip.compress(file.read_bytes(), compresslevel=1, mtime=0)
+    if keys is None:
+        target.write(packed)
+        return
+    from ops.sealed_files import seal  # noqa: PLC0415 (only who encrypts has it)
+
+    seal(io.BytesIO(packed), target, keys, name)
+
+
+def fetch(name: str, file: Path, places: list[Path], keys: Any) -> None:
     """Write `name` to `file`, from an archive or as it lies in another server's pg_wal."""
     for place in places:
-        if (packed := place / f"{name}.gz").exists():
-            with gzip.open(packed) as source, file.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            return
+        for packed in (place / f"{name}{SEALED}", place / f"{name}{PLAIN}"):
+            if packed.exists():
+                file.write_bytes(content_of(packed, name, keys))
+                return
         if (plain := place / name).exists():
             shutil.copyfile(plain, file)
             return
     sys.exit(1)
+
+
+def content_of(packed: Path, name: str, keys: Any) -> bytes:
+    """What was stored."""
+    stored = packed.read_bytes()
+    if packed.name.endswith(SEALED):
+        from ops.sealed_files import unsealed  # noqa: PLC0415
+
+        if keys is None:
+            raise ValueError(f"{packed} is encrypted, and no --key-file is given")
+        stored = b"".join(unsealed(io.BytesIO(stored), keys, name))
+    return gzip.decompress(stored)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -56,15 +87,33 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def _keys(file: str) -> Any:
+    from ops.backup_keys import BackupKeys  # noqa: PLC0415
+
+    return BackupKeys.read(Path(file))
+
+
 def main() -> None:
     """Do what the first argument says."""
     match sys.argv[1:]:
+        case ["--key-file", key_file, *words]:
+            keys = _keys(key_file)
+        case words:
+            keys = None
+    match words:
         case ["store", file, archive, name]:
-            store(Path(file), Path(archive), name)
+            store(Path(file), Path(archive), name, keys)
         case ["fetch", name, file, *places]:
-            fetch(name, Path(file), [Path(place) for place in places])
+            try:
+                fetch(name, Path(file), [Path(place) for place in places], keys)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the file is there and no good)
+                print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+                sys.exit(BROKEN)
         case _:
-            sys.exit("usage: archive_segment.py store FILE ARCHIVE NAME | fetch NAME FILE ARCHIVE…")
+            sys.exit(
+                "usage: archive_segment.py [--key-file FILE]"
+                " store FILE ARCHIVE NAME | fetch NAME FILE ARCHIVE…"
+            )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.rpc_testing import free_port
+
 STOP_SECONDS = 60
 
 
@@ -44,13 +46,15 @@ def running(
 ) -> Iterator[BackgroundStack]:
     """Start `kv-erp up` with `options` and its data in `directory`, and stop it when left.
 
+    Its HTTP port is any that is free: what `make run` prefers is left to the user's own stack.
+
     Raises:
         RuntimeError: it did not start; says what it printed.
     """
     command = [str(Path(sys.executable).with_name("kv-erp")), "up", *options]
-    variables = {**environment, "KV_ERP_DEV_DIR": str(directory)}
+    own = {"KV_ERP_DEV_DIR": str(directory), "KV_ERP_HTTP_PORT": str(free_port())}
     process = subprocess.Popen(
-        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, env={**environment, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
         _await_ready(process)

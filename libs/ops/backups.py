@@ -1,22 +1,30 @@
 """Base backups of a PostgreSQL server and the log since then, in one directory."""
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from ops.backup_keys import BackupKeys, needed
 from ops.errors import StackFailure
 from ops.files import read_json, write_json
 from ops.programs import run_program
 from ops.progress import Progress, quiet
+from ops.sealed_files import SUFFIX, Unsealed, seal
 from ops.wal import Segment, WalArchive
 
+PARTS = ("base.tar.gz", "pg_wal.tar.gz", "backup_manifest")
 _ID = "%Y%m%dT%H%M%SZ"
 _MANIFEST = "backup_manifest"
 _METRIC = "kv_erp_backup_last_success_timestamp_seconds"
@@ -36,6 +44,8 @@ class Backup:
     databases: list[str]
     # Whether the server archived its log; without, the backup can be restored to its end only.
     archiving: bool
+    # With which key it is encrypted; empty when it is not.
+    key_id: str = ""
 
     @property
     def start(self) -> Segment:
@@ -54,12 +64,15 @@ class BackupStore:
     """A directory of base backups (`base/`) and archived log (`wal/`).
 
     A backup holds every row and the hashes of the roles' passwords: guard the directory as the
-    server itself. It holds no key and no password in clear, and its names tell none.
+    server itself, or name a `key_file`, under whose first key all that is written is encrypted. It
+    holds no key and no password in clear, and its names tell none.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, key_file: Path | None = None) -> None:
         self.directory = directory.absolute()
-        self.wal = WalArchive(self.directory / "wal")
+        self.key_file = key_file.absolute() if key_file else None
+        self.keys = BackupKeys.read(key_file) if key_file else None
+        self.wal = WalArchive(self.directory / "wal", self.key_file)
 
     def folder(self, backup_id: str) -> Path:
         """Where a backup lies."""
@@ -95,9 +108,27 @@ class BackupStore:
 
     def create(self, url: str, progress: Progress | None = None) -> Backup:
         """Copy the server at `url` (of a superuser or a replication role) and verify the copy."""
-        progress = progress or quiet()
         self.prepare()
-        about = _about(url)
+        with self.alone():
+            return self._create(url, progress or quiet())
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one who changes what is kept, and remove what somebody killed left behind."""
+        if not (self.directory / "base").is_dir():
+            raise StackFailure(f"There is no backup in {self.directory}.")
+        with (self.directory / "base" / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                sentence = f"Another backup, copy or removal is under way in {self.directory}."
+                raise StackFailure(sentence) from error
+            for left in (self.directory / "base").glob(".[0-9]*"):
+                shutil.rmtree(left)
+            yield
+
+    def _create(self, url: str, progress: Progress) -> Backup:
+        about = _about(url) | {"key_id": self._key_for_new()}
         backup_id = time.strftime(_ID, time.gmtime())
         unfinished = self.directory / "base" / f".{backup_id}"
         try:
@@ -113,6 +144,9 @@ class BackupStore:
             with progress.step("Verifying"):
                 verify_tar(unfinished)
             backup = _described(backup_id, unfinished, about, _clock(url))
+            if self.keys:
+                with progress.step("Encrypting"):
+                    seal_all(unfinished, self.keys, backup_id)
             write_json(self._details(backup_id), asdict(backup))
             unfinished.rename(self.folder(backup_id))
         except BaseException:
@@ -127,7 +161,14 @@ class BackupStore:
         Raises:
             StackFailure: says what is damaged or lacking.
         """
-        verify_tar(self.folder(backup.id))
+        if backup.key_id:
+            for name in PARTS:
+                with self.part(backup, name) as whole:
+                    while whole.read(1 << 20):
+                        pass
+        else:
+            verify_tar(self.folder(backup.id))
+        self.wal.check_keys(backup.start, self.keys)
         gap = self.wal.first_gap_after(backup.start) if backup.archiving else None
         if gap is not None:
             name = Segment(gap, backup.timeline).name
@@ -135,8 +176,33 @@ class BackupStore:
                 f"The archive lacks segment {name[8:]}: nothing after it can be had."
             )
 
+    @contextmanager
+    def part(self, backup: Backup, name: str) -> Iterator[BufferedReader]:
+        """One file of a backup, decrypted as it is read; a StackFailure if it is not there."""
+        file = self.folder(backup.id) / (f"{name}{SUFFIX}" if backup.key_id else name)
+        try:
+            source = file.open("rb")
+        except FileNotFoundError as error:
+            raise StackFailure(f"Backup {backup.id} lacks {file.name}.") from error
+        with source:
+            sealed_as = f"{backup.id}/{name}"
+            if backup.key_id:
+                source = BufferedReader(Unsealed(source, needed(self.keys), sealed_as))
+            yield source
+
+    def _key_for_new(self) -> str:
+        """The id of the key for a new backup; a StackFailure where only earlier ones had one."""
+        if self.keys is None and any(one.key_id for one in self.backups()[-1:]):
+            needed(self.keys)
+        return self.keys.first.hex() if self.keys else ""
+
     def prune(self, keep: int) -> list[Backup]:
         """Remove all but the newest `keep` backups, and the log that no kept one needs."""
+        with self.alone():
+            return self.prune_alone(keep)
+
+    def prune_alone(self, keep: int) -> list[Backup]:
+        """`prune` for who is `alone()` already."""
         backups = self.backups()
         dropped, kept = backups[: max(0, len(backups) - keep)], backups[-keep:]
         for backup in dropped:
@@ -145,8 +211,7 @@ class BackupStore:
             shutil.rmtree(doomed)
             self._details(backup.id).unlink()
         if dropped:
-            first = min(backup.start for backup in kept)
-            run_program("pg_archivecleanup", "-x", ".gz", str(self.wal.directory), first.name)
+            self.wal.remove_before(min(backup.start for backup in kept))
         return dropped
 
     def write_metrics(self) -> None:
@@ -169,6 +234,15 @@ def verify_tar(folder: Path) -> None:
     """Compare a base backup with its manifest; a StackFailure says what is damaged."""
     # The log in pg_wal.tar is checked by restoring: the program reads none from a tar file.
     run_program("pg_verifybackup", "--format=tar", "--no-parse-wal", "--quiet", str(folder))
+
+
+def seal_all(folder: Path, keys: BackupKeys, backup_id: str) -> None:
+    """Encrypt every file of a base backup, and leave none of them in clear."""
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as source, file.with_name(f"{file.name}{SUFFIX}").open("wb") as target:
+            seal(source, target, keys, f"{backup_id}/{file.name}")
+            os.fsync(target.fileno())
+        file.unlink()
 
 
 def _about(url: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Makes a cluster out of a base backup and the archived log, as it was at one moment."""
 
+import gzip
+import json
 import re
 import shutil
 import subprocess
@@ -11,13 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ops.backups import Backup, BackupStore
+from ops.backups import PARTS, Backup, BackupStore
 from ops.errors import StackFailure
 from ops.ports import HOST, Ports
 from ops.postgres import ENVIRONMENT, account_for, give, postgres_binary
 from ops.processes import Account, ProcessSpec, spawn_blocking, stop_blocking
 from ops.programs import run_program
 from ops.progress import Progress, quiet
+from ops.sealed_files import SUFFIX
 
 POLL_SECONDS = 0.1
 _TOO_EARLY = "recovery ended before configured recovery target was reached"
@@ -59,7 +62,7 @@ class Restore:
         fresh.mkdir(mode=0o700)
         account = account_for(fresh)
         with progress.counting("Unpacking") as on_percent:
-            unpack(self.store.folder(self.backup.id), fresh, on_percent)
+            unpack(self.store, self.backup, fresh, on_percent)
         with progress.step("Verifying"):
             run_program("pg_verifybackup", "--quiet", str(fresh))
         (fresh / "recovery.signal").touch()
@@ -75,9 +78,10 @@ class Restore:
     def _claim(self) -> None:
         if self.directory.exists() and any(self.directory.iterdir()):
             raise StackFailure(f"{self.directory} is not empty; nothing is restored over it.")
-        others = {file.name for file in self.store.folder(self.backup.id).glob("*.tar.gz")}
-        if others - {"base.tar.gz", "pg_wal.tar.gz"}:
+        folder = self.store.folder(self.backup.id)
+        if {file.name.removesuffix(SUFFIX) for file in folder.iterdir()} - set(PARTS):
             raise StackFailure("The backup has tablespaces of its own; restore it by hand.")
+        self.store.wal.check_keys(self.backup.start, self.store.keys)
         major = self.backup.server_version.split(".")[0]
         ours = run_program("postgres", "--version").split()[2].split(".")[0]
         if major != ours:
@@ -140,18 +144,29 @@ class Restore:
         return StackFailure("Replaying the log failed.", "\n".join(said.splitlines()[-20:]))
 
 
-def unpack(folder: Path, cluster: Path, on_percent: Callable[[int], None] = lambda _: None) -> None:
-    """Unpack the archives of a base backup into a cluster's directory."""
-    archives = {folder / "base.tar.gz": cluster, folder / "pg_wal.tar.gz": cluster / "pg_wal"}
-    total = sum(file.stat().st_size for file in archives)
+def unpack(
+    store: BackupStore, backup: Backup, cluster: Path, on_percent: Callable[[int], None]
+) -> None:
+    """Unpack the archives of a base backup into a cluster's directory, decrypted on the way.
+
+    What is damaged raises before anything of its chunk is written; what was unpacked by then is
+    removed with the unfinished cluster.
+    """
+    base, log, manifest = PARTS
+    with store.part(backup, manifest) as source, (cluster / manifest).open("wb") as target:
+        shutil.copyfileobj(source, target)
+    total = sum(entry["Size"] for entry in json.loads((cluster / manifest).read_text())["Files"])
     done = 0
-    for file, target in archives.items():
-        with file.open("rb") as packed, tarfile.open(fileobj=packed, mode="r:gz") as tar:
+    for name, directory in ((base, cluster), (log, cluster / "pg_wal")):
+        with (
+            store.part(backup, name) as packed,
+            gzip.open(packed) as content,
+            tarfile.open(fileobj=content, mode="r|") as tar,
+        ):
             for member in tar:
-                tar.extract(member, target, filter="data")
-                on_percent(100 * (done + packed.tell()) // total)
-        done += file.stat().st_size
-    shutil.copyfile(folder / "backup_manifest", cluster / "backup_manifest")
+                tar.extract(member, directory, filter="data")
+                done += member.size
+                on_percent(min(100, 100 * done // total))
 
 
 def give_all(directory: Path, account: Account) -> None:

@@ -54,7 +54,7 @@ class Stack:
         progress: Progress | None = None,
         replicas: int = 0,
         failover: bool = False,
-        backups: Path | None = None,
+        backups: BackupStore | None = None,
     ) -> None:
         self.directory = DevDirectory(directory)
         self.state: dict[str, Any] = {}
@@ -65,7 +65,7 @@ class Stack:
         self._failover = failover
         self._cluster: Cluster | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._backups = BackupStore(backups) if backups else None
+        self._backups = backups
         self._replica_names = [f"postgres-replica-{number + 1}" for number in range(replicas)]
 
     async def __aenter__(self) -> Self:
@@ -316,6 +316,7 @@ class Stack:
             "databases": {name: wiring.operator_database_url(name) for name in DATABASES},
             "redis": wiring.redis_url,
             "backups": str(self._backups.directory) if self._backups else None,
+            "backup_key": self._backups and self._backups.key_file and str(self._backups.key_file),
             "smtp": wiring.smtp,
             **({"mailbox": str(self.directory.mail)} if wiring.has_mailbox else {}),
             "replicas": {name: wiring.replica_url(name) for name in wiring.replicas},

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ops.archive_segment import PLAIN, SEALED
+from ops.backup_keys import BackupKeys, needed
 from ops.postgres import account_for, give
+from ops.programs import run_program
+from ops.sealed_files import check_key
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 _SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$")
@@ -45,10 +49,14 @@ class Segment:
 
 
 class WalArchive:
-    """A directory to which a server copies each finished segment of its log, compressed."""
+    """A directory to which a server copies each finished segment of its log, compressed.
 
-    def __init__(self, directory: Path) -> None:
+    With a key file, which the server has to be able to read, they are encrypted as well.
+    """
+
+    def __init__(self, directory: Path, key_file: Path | None = None) -> None:
         self.directory = directory.absolute()
+        self._key_file = key_file
 
     def prepare(self) -> None:
         """Make the directory, for the account that PostgreSQL runs as."""
@@ -67,22 +75,45 @@ class WalArchive:
 
     def store_command(self) -> str:
         """The archive_command."""
-        return f"{_python()} store %p {_quoted(self.directory)} %f"
+        return f"{self._program()} store %p {_quoted(self.directory)} %f"
 
     def fetch_command(self, tail: Path | None = None) -> str:
         """The restore_command; what is not archived yet may lie in the pg_wal `tail`."""
         places = [self.directory, *([tail.absolute()] if tail else [])]
-        return f"{_python()} fetch %f %p {' '.join(map(_quoted, places))}"
+        return f"{self._program()} fetch %f %p {' '.join(map(_quoted, places))}"
+
+    def _program(self) -> str:
+        python, program = _quoted(Path(sys.executable)), _quoted(_PROGRAM)
+        if self._key_file is None:
+            return f"{python} -I -S {program}"
+        return f"{python} -I {program} --key-file {_quoted(self._key_file.absolute())}"
 
     def segments(self) -> Iterator[Segment]:
         """What is there, in no order."""
-        for file in self.directory.glob("*.gz"):
-            if segment := Segment.parse(file.name.removesuffix(".gz")):
+        for file in self.files():
+            if segment := stored_segment(file):
                 yield segment
+
+    def files(self) -> Iterator[Path]:
+        """The complete files that are there: segments, histories and labels, in no order."""
+        for suffix in (PLAIN, SEALED):
+            yield from self.directory.glob(f"[!.]*{suffix}")
+
+    def check_keys(self, start: Segment, keys: BackupKeys | None) -> None:
+        """See whether all segments from `start` on can be read; else a StackFailure."""
+        for file in self.files():
+            segment = stored_segment(file)
+            if segment and segment.number >= start.number and file.name.endswith(SEALED):
+                check_key(file, needed(keys), segment.name)
+
+    def remove_before(self, start: Segment) -> None:
+        """Remove the segments that only came before `start`."""
+        for suffix in (PLAIN, SEALED):
+            run_program("pg_archivecleanup", "-x", suffix, str(self.directory), start.name)
 
     def newest_at(self) -> datetime | None:
         """When the last segment came in."""
-        times = [file.stat().st_mtime for file in self.directory.glob("*.gz")]
+        times = [file.stat().st_mtime for file in self.files()]
         return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def first_gap_after(self, start: Segment) -> int | None:
@@ -92,14 +123,15 @@ class WalArchive:
         )
 
 
+def stored_segment(file: Path) -> Segment | None:
+    """What lies in a file of the archive, None for a history, a label, or part of a segment."""
+    return Segment.parse(file.name.removesuffix(SEALED).removesuffix(PLAIN))
+
+
 def first_gap(start: int, numbers: Iterable[int]) -> int | None:
     """The first number from `start` on that lacks though a higher one is there."""
     found = set(numbers)
     return min(set(range(start, max(found, default=start))) - found, default=None)
-
-
-def _python() -> str:
-    return f"{_quoted(Path(sys.executable))} -I -S {_quoted(_PROGRAM)}"
 
 
 def _quoted(path: Path) -> str:

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from shop import Shop, client_of, eur
 
-from common.rpc_testing import free_port
 from ops.background import BackgroundStack, running
 from ops.credentials import DATABASES, ROLE_KINDS, Credentials
 from ops.databases import prepare_databases
@@ -37,7 +36,6 @@ def pooled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack
             environment = os.environ | {
                 "DATABASE_URL": url,
                 "KV_ERP_PREPARED_STATEMENTS": "0",
-                "KV_ERP_HTTP_PORT": str(free_port()),
             }
             with running(dev, environment) as stack:
                 yield stack

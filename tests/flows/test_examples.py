@@ -19,5 +19,6 @@ async def test_the_story_of_the_examples_can_be_played(stack):
 
     recorded = json.loads(ANSWERS.read_text())
     assert answers.keys() == recorded.keys()
-    differing = {name for name in answers if form(answers[name]) != form(recorded[name])}
-    assert differing == set(), "run `make examples`"
+    forms = {name: (form(answers[name]), form(recorded[name])) for name in answers}
+    differing = {name: both for name, both in forms.items() if both[0] != both[1]}
+    assert differing == {}, "run `make examples`"

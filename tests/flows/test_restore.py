@@ -47,8 +47,9 @@ def run(stack: BackgroundStack, database: str, statement: str) -> list[tuple[Any
 
 
 async def test_what_was_there_at_a_moment_is_there_again_after_an_accident(tmp_path: Path) -> None:
-    directory, store = tmp_path / "dev", tmp_path / "store"
-    options = [f"--backups={store}"]
+    directory, store, key = tmp_path / "dev", tmp_path / "store", tmp_path / "key"
+    kv_erp(directory, "backup", "key", str(key))
+    options = [f"--backups={store}", f"--backup-key={key}"]
     with running(directory, options=options) as stack:
         async with client_of(stack, "acme") as client:
             shop = Shop(client)
@@ -64,7 +65,8 @@ async def test_what_was_there_at_a_moment_is_there_again_after_an_accident(tmp_p
             run(stack, "accounting", "TRUNCATE journal_entries CASCADE")
 
     at = moment.astimezone(UTC).isoformat()
-    restored = kv_erp(directory, "backup", "restore", f"--store={store}", f"--at={at}", "--yes")
+    where = [f"--store={store}", f"--key-file={key}", f"--at={at}"]
+    restored = kv_erp(directory, "backup", "restore", *where, "--yes")
 
     assert restored["backup"] == backup["id"]
     assert datetime.fromisoformat(restored["last_transaction"].replace(" UTC", "+00:00")) <= moment
@@ -88,7 +90,7 @@ def finished_segment(stack: BackgroundStack) -> Path:
     run(stack, "gateway", "SELECT pg_create_restore_point('finished')")
     ((name,),) = run(stack, "gateway", "SELECT pg_walfile_name(pg_switch_wal())")
     assert name.startswith("00000002")
-    return Path(stack.state["backups"], "wal", f"{name}.gz")
+    return Path(stack.state["backups"], "wal", f"{name}.gz.sealed")
 
 
 async def exists(path: Path) -> bool:

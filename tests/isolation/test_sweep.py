@@ -12,7 +12,7 @@ from companies import Company, client_of, found
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from psycopg import sql
 from records import records
-from shop import Shop, eur
+from shop import Shop, eur, eventually
 
 from buf.validate import validate_pb2
 from common import ids
@@ -145,6 +145,11 @@ async def world(stack: BackgroundStack) -> World:
     async with client_of(stack, thief) as client:
         mine = await records(Shop(client))
     token = written.headers["consistency-token"]
+
+    async def at_rest() -> bool:
+        return is_at_rest(stack, victim)
+
+    await eventually(at_rest, "all listeners have heard of the victim's records")
     return World(victim, thief, theirs, mine, token, fingerprint(stack, victim))
 
 
@@ -152,6 +157,22 @@ async def world(stack: BackgroundStack) -> World:
 async def thief(stack: BackgroundStack, world: World) -> Any:
     async with client_of(stack, world.thief) as client:
         yield client
+
+
+def is_at_rest(stack: BackgroundStack, company: Company) -> bool:
+    """Whether every event of a company has been heard, and every webhook tried."""
+    heads: dict[str, int] = {}
+    places: list[tuple[str, int]] = []
+    for service, url in stack.state["databases"].items():
+        with psycopg.connect(url) as connection:
+            head = "SELECT sequence FROM event_heads WHERE tenant_id = %s"
+            (heads[service],) = connection.execute(head, [company.id]).fetchone() or (0,)
+            place = "SELECT source, position FROM subscriptions WHERE tenant_id = %s"
+            places += connection.execute(place, [company.id]).fetchall()
+    untried = "SELECT 1 FROM webhook_deliveries WHERE tenant_id = %s AND attempt_count = 0"
+    with psycopg.connect(stack.state["databases"]["gateway"]) as connection:
+        tried = connection.execute(untried, [company.id]).fetchone() is None
+    return tried and all(position == heads[source] for source, position in places)
 
 
 def fingerprint(stack: BackgroundStack, company: Company) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import time
 
 import pytest
 from fault_proxy import FaultProxy
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.redis_clients import Role, connect, url_of
@@ -78,6 +79,13 @@ def test_a_url_that_cannot_be_meant_is_refused_with_its_rule(url, rule):
         load_settings({"REDIS_LOCK_URL": url})
 
 
+async def seconds_until_given_up(redis: Redis) -> float:
+    started = time.monotonic()
+    with pytest.raises((RedisError, OSError)):
+        await redis.get("anything")
+    return time.monotonic() - started
+
+
 @pytest.mark.parametrize("role", [role for role in Role if role not in (Role.QUEUE, Role.LOGINS)])
 async def test_a_half_open_redis_costs_a_request_a_tenth_of_a_second(servers, role):
     async with FaultProxy(servers.valkey.port) as proxy:
@@ -85,12 +93,12 @@ async def test_a_half_open_redis_costs_a_request_a_tenth_of_a_second(servers, ro
         await redis.ping()
         proxy.stall()
 
-        for _ in range(2):  # the first on the old connection, the second on a new one
-            started = time.monotonic()
-            with pytest.raises((RedisError, OSError)):
-                await redis.get("anything")
-            assert time.monotonic() - started < 0.4
+        waits = [await seconds_until_given_up(redis) for _ in range(4)]
 
+        # The first wait was on the old connection, the others on new ones. A machine that is busy
+        # can make any of them longer, none of them shorter.
+        assert min(waits[1:]) < 0.15
+        assert max(waits) < 1.0
         await redis.aclose()
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ops.backup_copies import BackupCopy
+from ops.backup_keys import make_key_file
 from ops.backups import Backup, BackupStore
 from ops.commands.console import (
     AsJson,
@@ -40,6 +42,15 @@ Store = Annotated[
     ),
 ]
 
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        envvar="KV_ERP_BACKUP_KEY_FILE",
+        help="File of the key to encrypt with; that of the running local stack if absent.",
+    ),
+]
+
 BackupId = Annotated[
     str | None, typer.Option("--backup", help="Where to begin; the newest that fits if absent.")
 ]
@@ -50,14 +61,21 @@ Timeline = Annotated[str, typer.Option(help="The history to follow: latest, or i
 
 
 @app.command("create")
-def create(url: OperatorUrl = None, store: Store = None, as_json: AsJson = False) -> None:
-    """Copy the whole server while it works, and verify the copy."""
+def create(
+    url: OperatorUrl = None,
+    store: Store = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the whole server while it works, verify the copy, and encrypt it if there is a key."""
     with failures_as_sentences():
-        backup = _store(store).create(operator_url(url), Progress(err))
+        backup = _store(store, key_file).create(operator_url(url), Progress(err))
         if as_json:
             print_json(asdict(backup))
             return
-        out.print(f"Backup {backup.id}: {_size(backup.bytes)}, PostgreSQL {backup.server_version}")
+        how = f"encrypted with key {backup.key_id}" if backup.key_id else "not encrypted"
+        size, version = _size(backup.bytes), backup.server_version
+        out.print(f"Backup {backup.id}: {size}, PostgreSQL {version}, {how}", soft_wrap=True)
         if not backup.archiving:
             err.print("The server archives no log: only this very moment can be restored.")
 
@@ -83,11 +101,12 @@ def verify(
         bool, typer.Option(help="Also restore it with all of the log, and throw that away.")
     ] = False,
     store: Store = None,
+    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare a backup with its checksums and look for gaps in the log since."""
     with failures_as_sentences():
-        kept = _store(store)
+        kept = _store(store, key_file)
         backup = kept.get(backup_id) if backup_id else kept.before(None)
         with Progress(err).step(f"Checksums of {backup.id}"):
             kept.verify(backup)
@@ -114,11 +133,12 @@ def restore(
     timeline: Timeline = "latest",
     yes: Yes = False,
     store: Store = None,
+    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a cluster as it was at a moment, all databases at the same."""
     with failures_as_sentences():
-        kept, moment = _store(store), _moment(at)
+        kept, moment = _store(store, key_file), _moment(at)
         wanted = Restore(
             store=kept,
             backup=kept.get(backup_id) if backup_id else kept.before(moment),
@@ -163,27 +183,66 @@ def prune(
         out.print(f"Removed {len(dropped)}: {', '.join(one.id for one in dropped) or 'none'}")
 
 
+@app.command("copy")
+def copy(
+    to: Annotated[
+        Path,
+        typer.Option(envvar="KV_ERP_BACKUP_COPY", help="The other directory, such as a mount."),
+    ],
+    keep: Annotated[int, typer.Option(min=1, help="How many backups to keep there.")] = 30,
+    begin: Annotated[bool, typer.Option("--begin", help="Make the directory; once.")] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy to a second place what is not there yet, and remove there what is older than `keep`."""
+    with failures_as_sentences():
+        copying = BackupCopy(_store(store), BackupStore(to), keep)
+        if begin:
+            copying.begin()
+        done = copying.run(Progress(err))
+    if as_json:
+        print_json(asdict(done))
+    else:
+        out.print(f"{len(done.backups)} backups and {done.log_files} files of the log copied.")
+
+
+@app.command("key")
+def key(
+    file: Annotated[Path, typer.Argument(help="The file to make; it must not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a key for backups. Whoever loses it has no backups: keep it apart from them, twice."""
+    with failures_as_sentences():
+        made = make_key_file(file)
+    if as_json:
+        print_json({"key_id": made, "file": str(file)})
+    else:
+        out.print(f"Key {made} is in {file}.", soft_wrap=True)
+
+
 @app.command("settings")
 def settings(
     store: Store = None,
+    key_file: KeyFile = None,
     timeout_seconds: Annotated[
         int, typer.Option(min=1, max=900, help="At most so much is not archived yet.")
     ] = 300,
 ) -> None:
     """Print the lines of postgresql.conf by which a server of yours archives its log."""
     with failures_as_sentences():
-        kept = _store(store)
+        kept = _store(store, key_file)
         for name, value in kept.wal.server_settings(timeout_seconds).items():
             typer.echo(configured(name, value))
 
 
-def _store(given: Path | None) -> BackupStore:
+def _store(given: Path | None, key_file: Path | None = None) -> BackupStore:
     if given is not None:
-        return BackupStore(given)
-    kept = running_state().get("backups")
-    if not kept:
+        return BackupStore(given, key_file)
+    state = running_state()
+    if not state.get("backups"):
         raise StackFailure("The running stack has no backups: `up --backups`, or name a --store.")
-    return BackupStore(Path(kept))
+    own_key = state.get("backup_key")
+    return BackupStore(Path(state["backups"]), key_file or (Path(own_key) if own_key else None))
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -213,6 +272,7 @@ def _row(backup: Backup) -> dict[str, Any]:
         "size": _size(backup.bytes),
         "databases": ", ".join(backup.databases),
         "log": "archived" if backup.archiving else "none",
+        "key": backup.key_id or "none",
     }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ops.backups import BackupStore
 from ops.commands.console import dev_directory, failures_as_sentences, out
 from ops.errors import StackFailure
 from ops.progress import Progress
@@ -24,6 +25,13 @@ def up(
         Path | None,
         typer.Option(help="Directory to archive the log in, for `kv-erp backup`; none if absent."),
     ] = None,
+    backup_key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KV_ERP_BACKUP_KEY_FILE",
+            help="File of the key to encrypt the log with, from `kv-erp backup key`.",
+        ),
+    ] = None,
 ) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
@@ -34,7 +42,7 @@ def up(
             progress=Progress(out),
             replicas=replicas,
             failover=failover,
-            backups=backups,
+            backups=BackupStore(backups, backup_key) if backups else None,
         )
         interrupted = asyncio.run(_run(stack))
     if interrupted:

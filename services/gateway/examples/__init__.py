@@ -28,6 +28,7 @@ class Step:
         name: what later steps call its answer.
         operation: the rpc.
         wait: seconds of `Prefer: wait`.
+        until: values that its answer must have; it is asked again until it does.
         hidden: it only makes something for a later step.
         by_operator: it is the platform's operator who asks.
     """
@@ -38,6 +39,7 @@ class Step:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     wait: int = 0
+    until: Mapping[str, Any] = field(default_factory=dict)
     hidden: bool = False
     by_operator: bool = False
 

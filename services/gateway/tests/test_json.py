@@ -63,7 +63,7 @@ def value(field: FieldDescriptor) -> st.SearchStrategy:
 
 
 @pytest.mark.parametrize("message", messages_of_the_contract(), ids=lambda m: m.full_name)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_what_is_written_as_json_is_read_back_as_the_same_message(message, data):
     original = GetMessageClass(message)(**data.draw(values(message)))
