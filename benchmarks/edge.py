@@ -1,4 +1,9 @@
-"""What the gateway adds to a call: `python -m benchmarks.edge`."""
+"""What the gateway adds to a call: `python -m benchmarks.edge`.
+
+Rates are those of several clients on the same cores as the system, over REST and by gRPC in turn.
+The CPU is counted by the kernel for one process, request after request on one connection with the
+limits on, less what the process uses while nobody asks; the bare handler makes the same call.
+"""
 
 import asyncio
 import os
@@ -9,96 +14,134 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
-import psutil
 
+from benchmarks.cpu import cost_ms
 from benchmarks.hot_product import gateway_minter
 from benchmarks.http_client import Connection
-from benchmarks.load import measure
+from benchmarks.load import Work, measure
 from benchmarks.shop import connect as rest
 from benchmarks.shop import open_shop
 from common.caller import Caller, acting_as
 from common.channel import connect
 from common.rpc_policy import read_policies
-from erp.inventory.v1 import inventory_service_pb2 as wire
-from erp.inventory.v1 import inventory_service_pb2_grpc as rpc
+from erp.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from erp.sales.v1 import sales_service_pb2, sales_service_pb2_grpc
 from ops.background import BackgroundStack, running
 from ops.credentials import Credentials
 
 CLIENTS = 8
-READS, ROUNDS = 2_000, 4
+READS, ROUNDS = 1_500, 3
 # A tenant on the plan `default` has 600 requests a minute, and each of these is counted.
-COUNTED = 150
+COUNTED, COUNTED_ROUNDS = 90, 5
 
 
 @dataclass(frozen=True)
 class Edge:
     """By round."""
 
-    # Reads of one product a second: over REST, and by a direct gRPC client.
-    rest: list[float]
-    direct: list[float]
+    # Reads of one product a second, which the gateway keeps: over REST, and by a gRPC client.
+    kept: list[float]
+    kept_direct: list[float]
+    # Reads of one order a second, for which it asks the service each time; likewise.
+    asked: list[float]
+    asked_direct: list[float]
     # CPU of one process for a read of an order, in ms: the gateway, and a bare handler.
     gateway_ms: list[float]
     bare_ms: list[float]
     # Calls that inventory got for as many reads answered by 304.
     calls_for_304: int
 
+    @property
+    def kept_ratio(self) -> float:
+        """Reads over REST to those by gRPC, of what the gateway keeps."""
+        return statistics.median(self.kept) / statistics.median(self.kept_direct)
 
-async def run(stack: BackgroundStack, bare_url: str, order: str) -> Edge:
+    @property
+    def asked_ratio(self) -> float:
+        """Reads over REST to those by gRPC, of what the service is asked for."""
+        return statistics.median(self.asked) / statistics.median(self.asked_direct)
+
+    @property
+    def added_ms(self) -> float:
+        """CPU that the gateway uses for a request beyond a bare handler."""
+        return statistics.median(self.gateway_ms) - statistics.median(self.bare_ms)
+
+
+def run(stack: BackgroundStack) -> Edge:
     """Measure in rounds that alternate."""
-    product = (await open_shop(stack, products=1)).products[0]
-    direct, over_rest = await _direct(stack, product), await _rest(stack, product)
-    found = Edge([], [], [], [], await _calls_for_304(stack, product))
+    limited = _order(stack, "initech")
+    with _bare(stack) as bare:
+        return asyncio.run(_alternate(stack, bare, limited))
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """A running bare handler."""
+
+    pid: int
+    url: str
+
+
+async def _alternate(stack: BackgroundStack, bare: _Bare, limited: str) -> Edge:
+    product, order = (await open_shop(stack, products=1)).products[0], _order(stack, "acme")
+    by_grpc = [await _get_product(stack, product), await _get_order(stack, order)]
+    by_rest = [
+        await _rest(stack, f"/api/v1/{path}") for path in (f"products/{product}", f"orders/{order}")
+    ]
+    found = Edge([], [], [], [], [], [], await _calls_for_304(stack, product))
+    over_rest, direct = (found.kept, found.asked), (found.kept_direct, found.asked_direct)
     for _ in range(ROUNDS):
-        with acting_as(_caller(stack)):
-            found.direct.append((await measure(CLIENTS, direct, READS)).per_second)
-        found.rest.append((await measure(CLIENTS, over_rest, READS)).per_second)
-    initech = stack.state["tenants"]["initech"]["token"]
-    gateway = await Connection.open(stack.state["gateway"], initech)
-    bare = await Connection.open(bare_url, "nobody")
-    (bare_pid,) = (
-        one.pid for one in psutil.Process().children() if "benchmarks.bare_edge" in one.cmdline()
-    )
-    for _ in range(ROUNDS - 1):
-        path = f"/api/v1/orders/{order}"
-        found.gateway_ms.append(await _cpu_ms(stack.pids("gateway")[0], gateway, path))
-        found.bare_ms.append(await _cpu_ms(bare_pid, bare, f"/{order}"))
+        for work, rates in zip((*by_grpc, *by_rest), (*direct, *over_rest), strict=True):
+            with acting_as(_caller(stack)):
+                rates.append((await measure(CLIENTS, work, READS)).per_second)
+    await _count_cpu(stack, bare, limited, found)
     return found
 
 
-async def _direct(stack: BackgroundStack, product: str):  # noqa: ANN202 (a Work)
-    policies = read_policies(wire.DESCRIPTOR.services_by_name["InventoryService"])
-    target, minter = stack.state["grpc"]["inventory"], gateway_minter(stack)
-    stub = rpc.InventoryServiceStub(connect(target, "inventory", minter, policies))
+async def _count_cpu(stack: BackgroundStack, bare: _Bare, order: str, found: Edge) -> None:
+    token = stack.state["tenants"]["initech"]["token"]
+    ours = await Connection.open(stack.state["gateway"], token)
+    least = await Connection.open(bare.url, "nobody")
+    pid = stack.pids("gateway")[0]
+    for _ in range(COUNTED_ROUNDS):
+        gateway = partial(_get, ours, f"/api/v1/orders/{order}")
+        found.gateway_ms.append(await cost_ms(pid, gateway, COUNTED))
+        found.bare_ms.append(await cost_ms(bare.pid, partial(_get, least, f"/{order}"), COUNTED))
 
-    async def work(_client: int) -> None:
-        await stub.GetProduct(wire.GetProductRequest(id=product))
 
-    return work
+async def _get(connection: Connection, path: str) -> None:
+    status, answer = await connection.get(path)
+    assert status == 200, answer
 
 
-async def _rest(stack: BackgroundStack, product: str):  # noqa: ANN202 (a Work)
+async def _get_product(stack: BackgroundStack, product: str) -> Work:
+    channel = _channel(stack, "inventory", inventory_service_pb2, "InventoryService")
+    stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+    request = inventory_service_pb2.GetProductRequest(id=product)
+    return lambda _client: stub.GetProduct(request)
+
+
+async def _get_order(stack: BackgroundStack, order: str) -> Work:
+    channel = _channel(stack, "sales", sales_service_pb2, "SalesService")
+    stub = sales_service_pb2_grpc.SalesServiceStub(channel)
+    request = sales_service_pb2.GetOrderRequest(id=order)
+    return lambda _client: stub.GetOrder(request)
+
+
+def _channel(stack: BackgroundStack, service: str, contract: Any, name: str) -> Any:
+    policies = read_policies(contract.DESCRIPTOR.services_by_name[name])
+    return connect(stack.state["grpc"][service], service, gateway_minter(stack), policies)
+
+
+async def _rest(stack: BackgroundStack, path: str) -> Work:
     connections = [await rest(stack) for _ in range(CLIENTS)]
-
-    async def work(client: int) -> None:
-        status, _ = await connections[client].get(f"/api/v1/products/{product}")
-        assert status == 200
-
-    return work
-
-
-async def _cpu_ms(pid: int, connection: Connection, path: str) -> float:
-    process = psutil.Process(pid)
-    before = process.cpu_times()
-    for _ in range(COUNTED):
-        status, answer = await connection.get(path)
-        assert status == 200, answer
-    after = process.cpu_times()
-    return (after.user + after.system - before.user - before.system) / COUNTED * 1000
+    return lambda client: _get(connections[client], path)
 
 
 async def _calls_for_304(stack: BackgroundStack, product: str) -> int:
@@ -128,10 +171,10 @@ def _caller(stack: BackgroundStack) -> Caller:
     return Caller(tenant, "user:benchmark", frozenset({"*"}))
 
 
-def _order(stack: BackgroundStack) -> str:
-    """An order of three lines of the tenant whose requests are counted."""
+def _order(stack: BackgroundStack, tenant: str) -> str:
+    """An order of three lines."""
     state = stack.state
-    headers = {"Authorization": f"Bearer {state['tenants']['initech']['token']}"}
+    headers = {"Authorization": f"Bearer {state['tenants'][tenant]['token']}"}
     with httpx.Client(base_url=f"{state['gateway']}/api/v1", headers=headers) as client:
 
         def made(path: str, body: dict[str, object]) -> str:
@@ -147,7 +190,7 @@ def _order(stack: BackgroundStack) -> str:
 
 
 @contextmanager
-def _bare(stack: BackgroundStack) -> Iterator[str]:
+def _bare(stack: BackgroundStack) -> Iterator[_Bare]:
     identity = Credentials(stack.directory / "secrets.json").identity_key("gateway")
     state = stack.state
     command = [sys.executable, "-m", "benchmarks.bare_edge", state["grpc"]["sales"], identity]
@@ -155,27 +198,26 @@ def _bare(stack: BackgroundStack) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            yield _Bare(process.pid, f"http://127.0.0.1:{process.stdout.readline().strip()}")
         finally:
             process.terminate()
 
 
-def main() -> None:
-    """Measure on a stack of our own, and print."""
+def measured() -> Edge:
+    """Measure on a stack of our own."""
+    # The limits count, and none is reached.
     environment = {**os.environ, "API_RATE_LIMIT": "100000"}
     with (
         tempfile.TemporaryDirectory() as scratch,
         running(Path(scratch) / "dev", environment) as stack,
-        _bare(stack) as bare_url,
     ):
-        found = asyncio.run(run(stack, bare_url, _order(stack)))
-    print(found)
-    ratio = statistics.median(found.rest) / statistics.median(found.direct)
-    added = statistics.median(found.gateway_ms) - statistics.median(found.bare_ms)
-    print(f"a product over REST: {ratio:.2f} times the rate of a direct gRPC client")
-    print(f"CPU of a request: {added:.2f} ms more than a bare handler")
-    print(f"304: {found.calls_for_304} calls of the service for {COUNTED} answers")
+        return run(stack)
 
 
 if __name__ == "__main__":
-    main()
+    found = measured()
+    print(found)
+    print(f"kept by the gateway: {found.kept_ratio:.2f} times the rate of a direct gRPC client")
+    print(f"asked of the service: {found.asked_ratio:.2f} times the rate of a direct gRPC client")
+    print(f"CPU of a request: {found.added_ms:.2f} ms more than a bare handler")
+    print(f"304: {found.calls_for_304} calls of the service for {COUNTED} answers")

@@ -1,108 +1,123 @@
-"""What a noisy tenant costs the light traffic of another, with and without a cap on its calls."""
+"""What a noisy tenant costs the light traffic of another: `python -m benchmarks.fair_share`.
+
+A light tenant asks at an even pace for a page of a list; its time counts from when a request was
+due. Beside it another asks without minding refusals, in a process of its own:
+
+- on its plan: far more often than the plan `default` allows, over ten routes, for a whole window of
+  the limits. What the plan allows is served at once when the window begins, the rest is refused. So
+  this shows budgets, turns and the price of a refusal; it has a target (FEATURES P12).
+- unmetered: as often as it is answered, on as many connections as it likes. Only turns hold it
+  back. It shows what stands before a light request, and cannot show more: all processes share the
+  machine's cores with the noise, which leaves none of them idle, so everything takes longer by the
+  CPU alone. No target can be set for it here.
+"""
 
 import asyncio
 import os
-import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.http_client import Connection
-from benchmarks.load import Load, measure
+from benchmarks.load import Load, measure, pace
 from ops.background import BackgroundStack, running
 
-NOISY_CLIENTS = 100
-CAP = 4
-LIGHT_CLIENTS = 2
-REQUESTS = 200
-ROUNDS = 3
-# A read of one tenant, a page of 20 with its transaction; the noise asks for the same.
+LIGHT_CLIENTS, LIGHT_PER_SECOND = 4, 30
+METERED_CLIENTS, METERED_PER_SECOND = 20, 100
+UNMETERED_CLIENTS = 100
+# A window of the limits.
+METERED_SECONDS, UNMETERED_SECONDS = 60, 15
 _PATH = "/api/v1/customers?page_size=20"
 
 
 @dataclass(frozen=True)
 class FairShare:
-    """The light tenant's requests: alone, and beside the noise, in alternating rounds."""
+    """The light tenant's requests: alone, and beside the noise."""
 
-    alone: list[Load]
-    beside: list[Load]
-    # The noise's requests a second that were served.
-    noise_per_second: float
+    alone: Load
+    beside: Load
+    # Requests of the noise.
+    served: int
+    refused: int
 
     @property
     def p99_ratio(self) -> float:
-        """Its p99 beside the noise to that alone, by medians."""
-        return _median_p99(self.beside) / _median_p99(self.alone)
+        """Its p99 beside the noise to that alone."""
+        return self.beside.p99_ms / self.alone.p99_ms
 
 
-def run() -> dict[str, FairShare]:
-    """By what holds the noise back: nothing but the processes, or a cap on its calls."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return {
-            "no cap reached": _measured(Path(scratch) / "free", 512),
-            f"{CAP} calls at a time": _measured(Path(scratch) / "capped", CAP),
-        }
+def run(stack: BackgroundStack, seconds: float = 1.0) -> dict[str, FairShare]:
+    """By what holds the noise back: its plan, or turns alone.
+
+    Args:
+        stack: where.
+        seconds: how long a second lasts: less than 1 for a first look.
+    """
+    metered, unmetered = METERED_SECONDS * seconds, UNMETERED_SECONDS * seconds
+    noise = ("initech", METERED_CLIENTS, METERED_PER_SECOND)
+    loud = ("acme", UNMETERED_CLIENTS, 0)
+    return {
+        "on its plan": asyncio.run(_beside(stack, noise, metered)),
+        "unmetered": asyncio.run(_beside(stack, loud, unmetered)),
+    }
 
 
-def _measured(directory: Path, calls: int) -> FairShare:
-    environment = {**os.environ, "KV_ERP_TENANT_CALLS": str(calls)}
-    with running(directory, environment) as stack:
-        return asyncio.run(_alternate(stack))
-
-
-async def _alternate(stack: BackgroundStack) -> FairShare:
-    light = [await _connected(stack, "globex") for _ in range(LIGHT_CLIENTS)]
+async def _beside(stack: BackgroundStack, noise: tuple[str, int, int], seconds: float) -> FairShare:
+    light = [await _connected(stack) for _ in range(LIGHT_CLIENTS)]
 
     async def ask(client: int) -> None:
         status, _ = await light[client].get(_PATH)
         assert status == 200, status
 
-    await measure(LIGHT_CLIENTS, ask, 100)
-    alone, beside, served = [], [], 0
-    for _ in range(ROUNDS):
-        alone.append(await measure(LIGHT_CLIENTS, ask, REQUESTS))
-        async with _noise(stack) as count:
-            beside.append(await measure(LIGHT_CLIENTS, ask, REQUESTS))
-        served += count["served"]
-    return FairShare(alone, beside, served / sum(load.seconds for load in beside))
+    async def traffic() -> Load:
+        return await pace(
+            LIGHT_CLIENTS, ask, LIGHT_PER_SECOND, count=round(LIGHT_PER_SECOND * seconds)
+        )
+
+    await measure(LIGHT_CLIENTS, ask, 200)
+    alone = await traffic()
+    with _noise(stack, *noise) as process:
+        beside = await traffic()
+        said, _ = process.communicate()
+    served, refused = map(int, said.split())
+    return FairShare(alone, beside, served, refused)
 
 
-@asynccontextmanager
-async def _noise(stack: BackgroundStack) -> AsyncIterator[dict[str, int]]:
-    connections = [await _connected(stack, "acme") for _ in range(NOISY_CLIENTS)]
-    count, stop = {"served": 0}, asyncio.Event()
-
-    async def ask(connection: Connection) -> None:
-        while not stop.is_set():
-            status, _ = await connection.get(_PATH)
-            assert status in (200, 429), status
-            count["served"] += status == 200
-            if status == 429:
-                # As a client that minds the answer: it waits before it asks again.
-                await asyncio.sleep(0.2)
-
-    tasks = [asyncio.create_task(ask(connection)) for connection in connections]
-    yield count
-    stop.set()
-    await asyncio.gather(*tasks)
-
-
-async def _connected(stack: BackgroundStack, tenant: str) -> Connection:
+@contextmanager
+def _noise(
+    stack: BackgroundStack, tenant: str, clients: int, per_second: int
+) -> Iterator["subprocess.Popen[str]"]:
     state = stack.state
-    return await Connection.open(state["gateway"], state["tenants"][tenant]["token"])
+    command = [sys.executable, "-m", "benchmarks.noise", state["gateway"]]
+    command += [state["tenants"][tenant]["token"], str(clients), str(per_second)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
 
 
-def _median_p99(loads: list[Load]) -> float:
-    return statistics.median(load.p99_ms for load in loads)
+async def _connected(stack: BackgroundStack) -> Connection:
+    state = stack.state
+    return await Connection.open(state["gateway"], state["tenants"]["globex"]["token"])
+
+
+def say(name: str, share: FairShare) -> None:
+    """Print what was measured."""
+    for place, load in (("alone", share.alone), ("beside the noise", share.beside)):
+        print(f"{name}: {place}, p50/p99 ms: {load.p50_ms:.1f}/{load.p99_ms:.1f}")
+    print(
+        f"{name}: {share.served} served, {share.refused} refused, p99 ratio {share.p99_ratio:.2f}"
+    )
 
 
 if __name__ == "__main__":
-    for name, measured in run().items():
-        for place, loads in (("alone", measured.alone), ("beside the noise", measured.beside)):
-            figures = ", ".join(f"{load.p50_ms:.1f}/{load.p99_ms:.1f}" for load in loads)
-            print(f"{name}: {place}, p50/p99 ms: {figures}")
-        print(
-            f"{name}: noise {measured.noise_per_second:.0f}/s, p99 ratio {measured.p99_ratio:.2f}"
-        )
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running(Path(scratch) / "dev", os.environ) as stack,
+    ):
+        for name, share in run(stack, float(sys.argv[1]) if sys.argv[1:] else 1.0).items():
+            say(name, share)

@@ -123,6 +123,7 @@ class Database:
             open_engine(system_url, 4, habits=habits, name="system") if system_url else None
         )
         self._system_reasons = system_reasons
+        self._told_reasons: set[str] = set()
         self._write_events = write_events
         self._ring = ring
         self._write_jobs = write_jobs
@@ -224,7 +225,10 @@ class Database:
 
     @asynccontextmanager
     async def system_transaction(self, reason: str) -> AsyncIterator[AsyncConnection]:
-        """A transaction over all tenants, for the system's own bookkeeping. Every use is logged.
+        """A transaction over all tenants, for the system's own bookkeeping.
+
+        Every use is counted by its reason. The log says once of each process and reason that there
+        is one; of the rest, most of which looks for work every second, at level debug.
 
         Raises:
             PermissionError: this service was not set up to look past tenants for this reason.
@@ -232,7 +236,9 @@ class Database:
         if reason not in self._system_reasons or self._system_engine is None:
             raise PermissionError(f"no system transaction for {reason!r} in this service")
         _PAST_TENANTS.labels(self._service, reason).inc()
-        log.info("system transaction", reason=reason)
+        first = reason not in self._told_reasons
+        self._told_reasons.add(reason)
+        (log.info if first else log.debug)("system transaction", reason=reason)
         begin = f"BEGIN; {origin.opening()}; {_limits()}"
         with interruption.holding():
             async with connected(self._system_engine, begin) as connection:

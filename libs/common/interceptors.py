@@ -22,7 +22,7 @@ from common import (
     trailers,
     validation,
 )
-from common.caller import Caller, become
+from common.caller import Caller, become, current_or_none
 from common.consistency import Reading
 from common.errors import (
     DomainError,
@@ -224,13 +224,22 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         failed = code in _FAULTS
         name, trace = policy.path[1:], tracing.current()
         spans.record(name, Kind.SERVER, trace, seconds, attributes, failed=failed)
-        log.info(
+        # Services ask each other for news all the time, which is counted; all else leaves a line.
+        write = log.debug if code == "OK" and _is_look(policy) else log.info
+        write(
             "rpc",
             method=policy.path,
             status=code,
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
         )
+
+
+def _is_look(policy: RpcPolicy) -> bool:
+    """Whether a service only looks, on its own account."""
+    reads = policy.idempotency is Idempotency.NO_SIDE_EFFECTS
+    who = current_or_none()
+    return reads and policy.internal and who is not None and who.subject.startswith("service:")
 
 
 def _reading(metadata: Mapping[str, str]) -> Reading | None:

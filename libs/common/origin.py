@@ -57,7 +57,8 @@ _authors: ContextVar[tuple[Author, ...]] = ContextVar("authors", default=())
 
 def come_from(place: Place) -> None:
     """Do the rest of this task for a request from there."""
-    _place.set(replace(place, agent=_printable(place.agent)[:_LONGEST_AGENT]))
+    agent = _printable(place.agent)[:_LONGEST_AGENT]
+    _place.set(place if agent == place.agent else replace(place, agent=agent))
 
 
 def place_of(rpc: str, pairs: Mapping[str, str]) -> Place:
@@ -102,4 +103,6 @@ def opening() -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text.strip()
     return "".join(one for one in text if " " <= one <= "~").strip()

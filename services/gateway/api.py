@@ -2,14 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
 import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
@@ -42,8 +41,9 @@ from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
 from gateway.masks import kept
 from gateway.metrics import WAITED, WAITING, HttpMetrics
-from gateway.preconditions import Preconditions, etag_of, is_known
+from gateway.preconditions import Preconditions, is_known
 from gateway.repeating import until_answered
+from gateway.representation import Representation
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
 from gateway.settlements import Settlements
@@ -54,9 +54,8 @@ log = structlog.get_logger()
 _OWN = "gateway"
 # Stands for all paths that lead nowhere.
 _UNKNOWN = "unknown"
-# Calls that a process has open at the same time, and those of one tenant while there are others.
+# Calls that a process has open at the same time.
 _AT_ONCE = 128
-_AT_ONCE_BESIDE_OTHERS = 8
 # Operators of the platform take turns as one more tenant.
 _NO_TENANT = UUID(int=0)
 _HEADER_OF_TRAILER = {
@@ -100,6 +99,7 @@ class Api:
         streams: by the path of the rpc, what answers a client that asks for a stream.
         timeout_seconds: how long one rpc may take.
         most_requests: how many it serves at the same time.
+        tenant_turns: how many calls it has open for one tenant, while there are others.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class Api:
         origins: Origins = Origins(),  # noqa: B008 (frozen)
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
+        tenant_turns: int = 8,
     ) -> None:
         self._routes = routes
         self._credentials = credentials
@@ -131,7 +132,7 @@ class Api:
         self._kept = kept
         self._streams = streams
         self._preconditions = Preconditions(routes.records, self._rpcs)
-        self._turns = Places(_AT_ONCE, _AT_ONCE_BESIDE_OTHERS, WAITING, WAITED, TooManyAtOnce)
+        self._turns = Places(_AT_ONCE, tenant_turns, WAITING, WAITED, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Whatever happens, it is answered, and with its own request id."""
@@ -220,8 +221,9 @@ class Api:
             return await self._streams[route.policy.path](message, request, client)
         settlement, seconds = route.policy.settlement, request.wait_seconds
         if route.policy.cache_seconds is not None:
-            body = await self._kept.remember(route, message, self._reading(route, message, request))
-            return _record_answer(route, body, (), request)
+            read = partial(self._read, route, message, request)
+            shown = await self._kept.remember(route, message, read)
+            return _record_answer(route, shown, (), request)
         guarded = await self._preconditions.guard(route, message, request)
         with guarded:
             answer, headers = await self._call(route, message, request)
@@ -249,16 +251,11 @@ class Api:
         # A state that was only tried is nowhere, so it has no ETag.
         if route.record not in self._routes.records or request.validate_only:
             return json_answer(route.success, kept(route.write(answer), request.mask), headers)
-        return _record_answer(route, orjson.dumps(route.write(answer)), headers, request)
+        return _record_answer(route, Representation.of(route.write(answer)), headers, request)
 
-    def _reading(
-        self, route: Route, message: Message, request: HttpRequest
-    ) -> Callable[[], Awaitable[bytes]]:
-        async def read() -> bytes:
-            answer, _ = await self._call(route, message, request)
-            return orjson.dumps(route.write(answer))
-
-        return read
+    async def _read(self, route: Route, message: Message, request: HttpRequest) -> Representation:
+        answer, _ = await self._call(route, message, request)
+        return Representation.of(route.write(answer))
 
     async def _call(
         self, route: Route, message: Message, request: HttpRequest
@@ -339,14 +336,9 @@ def _allow(match: Match) -> str:
 
 
 def _record_answer(
-    route: Route, body: bytes, headers: Sequence[tuple[bytes, bytes]], request: HttpRequest
+    route: Route, shown: Representation, headers: Headers, request: HttpRequest
 ) -> Answer:
-    if request.mask:
-        record = orjson.loads(body)
-        body = orjson.dumps(kept(record, request.mask))
-        etag = etag_of(body, record)
-    else:
-        etag = etag_of(body)
+    etag, body = shown.masked(request.mask) if request.mask else shown
     if route.verb == "GET" and is_known(etag, request.if_none_match):
         return not_modified(etag)
     return resource_answer(route.success, body, etag, headers)

@@ -258,7 +258,11 @@ def _feed(routes: Routes, listening: Redis, bells: Bells) -> Feed:
 
 def _api_options(settings: Settings) -> dict[str, Any]:
     origins = Origins(settings.trusted_origins)
-    return {"origins": origins, "timeout_seconds": settings.request_timeout_seconds}
+    return {
+        "origins": origins,
+        "timeout_seconds": settings.request_timeout_seconds,
+        "tenant_turns": settings.tenant_turns,
+    }
 
 
 def _entrance(

@@ -129,11 +129,13 @@ def _refuse_ambiguous(scope: Scope) -> None:
         raise TooManyHeaders(MOST_HEADERS)
     if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET_BYTES:
         raise TargetTooLong(LONGEST_TARGET_BYTES)
-    counted = Counter(name for name, _ in headers)
-    for name in _ONCE & counted.keys():
-        if counted[name] > 1:
-            raise InvalidHeader(name.decode().title(), "must not be repeated")
-    if b"host" not in counted and scope["http_version"] == "1.1":
+    names = dict(headers)
+    if len(names) < len(headers):
+        counted = Counter(name for name, _ in headers)
+        for name in _ONCE & counted.keys():
+            if counted[name] > 1:
+                raise InvalidHeader(name.decode().title(), "must not be repeated")
+    if b"host" not in names and scope["http_version"] == "1.1":
         raise InvalidHeader("Host", "is missing")
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from common.cache import Cache
 from common.rpc_policy import Idempotency
 from erp.events.v1.events_pb2 import Event
+from gateway.representation import Representation
 from gateway.routes import Route
 
 __all__ = ["KeptRecords"]
@@ -32,17 +33,21 @@ class KeptRecords:
         self._events = {name for route in keeping for name in route.policy.outdated_by}
 
     async def remember(
-        self, route: Route, message: Any, read: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
+        self, route: Route, message: Any, read: Callable[[], Awaitable[Representation]]
+    ) -> Representation:
         """The answer to a message, kept or read."""
         seconds = route.policy.cache_seconds
         assert seconds is not None
         # All that is asked, so that no two questions can have one answer.
         question = message.SerializeToString(deterministic=True).hex()
-        name = f"answer:{route.policy.path}:{question}"
-        body = await self._cache.remember(name, seconds, read, [_tag(message.id)])
-        assert body is not None
-        return body
+        name = f"representation:{route.policy.path}:{question}"
+
+        async def make() -> bytes:
+            return (await read()).pack()
+
+        packed = await self._cache.remember(name, seconds, make, [_tag(message.id)])
+        assert packed is not None
+        return Representation.unpack(packed)
 
     @asynccontextmanager
     async def outdated_by(self, route: Route, message: Any) -> AsyncIterator[None]:

@@ -43,6 +43,7 @@ class HttpMetrics:
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._durations: dict[tuple[str, str], Histogram] = {}
         self._tenants = Bounded(MOST_TENANTS)
+        self._uses: dict[tuple[str, str], tuple[Counter, Counter]] = {}
 
     def observe(self, request: HttpRequest, status: int, seconds: float) -> None:
         """Count one request, for the caller at hand if there is one."""
@@ -63,9 +64,16 @@ class HttpMetrics:
             self._count_use(str(who.tenant_id), status, seconds)
 
     def _count_use(self, tenant: str, status: int, seconds: float) -> None:
-        label = self._tenants.of(tenant)
-        _USED.labels(label, _OUTCOMES[status // 100]).inc()
-        _USED_SECONDS.labels(label).inc(seconds)
+        label, outcome = self._tenants.of(tenant), _OUTCOMES[status // 100]
+        use = self._uses.get((label, outcome))
+        if use is None:
+            use = self._uses[label, outcome] = (
+                _USED.labels(label, outcome),
+                _USED_SECONDS.labels(label),
+            )
+        requests, time_spent = use
+        requests.inc()
+        time_spent.inc(seconds)
 
 
 _OUTCOMES = ("failed", "ok", "ok", "ok", "refused", "failed")

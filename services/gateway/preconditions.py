@@ -1,12 +1,10 @@
-"""ETags, and requests that depend on the state of a record (RFC 9110, section 13)."""
+"""Requests that depend on the state of a record (RFC 9110, section 13)."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import orjson
 from google.protobuf.message import Message
 
 from common.channel import Rpc
@@ -14,25 +12,14 @@ from common.errors import ConcurrentModification, DomainError
 from common.repetitions import NotAnsweredBefore
 from gateway.errors import PreconditionFailed
 from gateway.http_request import HttpRequest
+from gateway.representation import Representation
 from gateway.routes import Route
 
-__all__ = ["Preconditions", "etag_of", "is_known"]
+__all__ = ["Preconditions", "is_known"]
 
-_HASH_BYTES = 12
 _ANY = b"*"
 _VERSION = re.compile(rb'"(\d{1,18})-[0-9a-f]{24}"')
 _WEAK = re.compile(rb"W/(?=\")")
-
-
-def etag_of(body: bytes, record: Mapping[str, Any] | None = None) -> bytes:
-    """The strong ETag of a record as JSON: its version, if it has one, and a hash of it all.
-
-    Where the body is a part of a record only, the version is the record's, so that If-Match can
-    name it; the hash is that of the part.
-    """
-    version = (orjson.loads(body) if record is None else record).get("version")
-    digest = hashlib.blake2b(body, digest_size=_HASH_BYTES).hexdigest()
-    return (f'"{version}-{digest}"' if version is not None else f'"{digest}"').encode()
 
 
 def is_known(etag: bytes, if_none_match: bytes | None) -> bool:
@@ -89,7 +76,7 @@ class Preconditions:
     async def _etag(self, reading: Route, record_id: str) -> bytes:
         request: Message = reading.policy.request(id=record_id)
         record = await self._rpcs[reading.policy.path](request)
-        return etag_of(orjson.dumps(reading.write(record)))
+        return Representation.of(reading.write(record)).etag
 
 
 @contextmanager

@@ -22,6 +22,15 @@ class EdgeSettings:
             whole(1, 1_000_000),
         ),
     ] = 60
+    tenant_turns: Annotated[
+        int,
+        Variable(
+            "KV_ERP_TENANT_TURNS",
+            "What a gateway process asks the services for one tenant at the same time, while there "
+            "are others; the rest waits for its turn.",
+            whole(1, 126),
+        ),
+    ] = 8
     gateway_replicas: Annotated[
         int,
         Variable(

@@ -5,8 +5,10 @@ from contextlib import suppress
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
+from structlog.testing import capture_logs
 
 from common import caller, deadline, ids
 from common.caller import service_caller
@@ -74,6 +76,27 @@ async def test_looking_past_tenants_needs_a_declared_reason(database: Database) 
     with pytest.raises(PermissionError):
         async with database.system_transaction("curiosity"):
             pass
+
+
+async def test_the_log_tells_once_of_each_reason_to_look_past_tenants(
+    scratch: ServiceDatabase,
+) -> None:
+    reasons = ("news", "figures")
+    database = Database(scratch.app, scratch.system, system_reasons=frozenset(reasons))
+
+    with capture_logs() as told:
+        for reason in (*reasons, "news"):
+            async with database.system_transaction(reason):
+                pass
+
+    assert [(line["reason"], line["log_level"]) for line in told] == [
+        ("news", "info"),
+        ("figures", "info"),
+        ("news", "debug"),
+    ]
+    counted = {"service": "", "reason": "news"}
+    assert REGISTRY.get_sample_value("kv_erp_system_transactions_total", counted) == 2
+    await database.close()
 
 
 async def test_a_swallowed_error_cannot_pass_for_a_commit(database: Database, tenant: UUID) -> None:

@@ -12,7 +12,13 @@ from prometheus_client import REGISTRY
 
 from common import caller, deadline, ids, logging, tracing
 from common.caller import Caller, acting_as
-from common.errors import BrokenRule, InvalidField, InvalidRequest, NotFound, Unavailable
+from common.errors import (
+    BrokenRule,
+    InvalidField,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
 from common.interceptors import Interceptor
 from common.rpc_testing import MINTERS, channel_to, serving
 from common.server import Service
@@ -24,6 +30,8 @@ from erp.inventory.v1 import inventory_service_pb2 as pb
 
 INVENTORY = pb.DESCRIPTOR.services_by_name["InventoryService"]
 PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
+LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
+CONTRACTS = (INVENTORY, PUBLISHER, LOG)
 ALICE = Caller(ids.new(), "user:alice", frozenset({"inventory.*", "events.*"}))
 
 
@@ -66,6 +74,11 @@ class Publisher(events_pb2_grpc.EventPublisherServicer):
         return events_pb2.PublishResponse()
 
 
+class Log(events_pb2_grpc.EventLogServicer):
+    async def Heads(self, request, context):
+        return events_pb2.HeadsResponse()
+
+
 @pytest.fixture
 def inventory():
     return Inventory()
@@ -78,6 +91,7 @@ async def server(inventory):
             INVENTORY, inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, inventory
         ),
         Service(PUBLISHER, events_pb2_grpc.add_EventPublisherServicer_to_server, Publisher()),
+        Service(LOG, events_pb2_grpc.add_EventLogServicer_to_server, Log()),
     )
     async with serving("inventory", *services) as server:
         yield server
@@ -92,7 +106,9 @@ async def plain(server):
 
 @pytest.fixture
 async def channel(server):
-    async with channel_to(f"127.0.0.1:{server.port}", "inventory", INVENTORY, PUBLISHER) as channel:
+    async with channel_to(
+        f"127.0.0.1:{server.port}", "inventory", INVENTORY, PUBLISHER, LOG
+    ) as channel:
         yield channel
 
 
@@ -304,6 +320,18 @@ async def test_every_call_leaves_one_line_with_its_tenant_and_request_and_no_sec
     assert line["tenant"] == str(ALICE.tenant_id)
     assert line["duration_ms"] >= 0
     assert metadata[0][1].split()[1] not in json.dumps(line)
+
+
+async def test_a_service_that_looks_for_news_leaves_no_line_unless_it_is_refused(channel, lines):
+    heads = events_pb2_grpc.EventLogStub(channel).Heads
+
+    with acting_as(caller.service_caller("gateway", None)):
+        await heads(events_pb2.HeadsRequest())
+    assert lines() == []
+
+    with acting_as(ALICE), pytest.raises(Exception, match=r"events\.heads"):
+        await heads(events_pb2.HeadsRequest())
+    assert [line["status"] for line in lines()] == ["PERMISSION_DENIED"]
 
 
 async def test_every_call_is_counted(plain):
