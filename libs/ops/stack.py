@@ -87,8 +87,8 @@ class Stack:
         self.directory.claim()
         self.directory.state.unlink(missing_ok=True)
         supervisor = self._supervisor = Supervisor(self._write_state)
-        credentials = Credentials(self.directory.secrets)
         self._choose_ports()
+        credentials = Credentials(self.directory.secrets)
 
         wiring = await self._start_data(supervisor, credentials)
         with self._progress.step("Databases and roles"):
