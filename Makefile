@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos load lint format protos docs examples migrate bench audit clean
+.PHONY: help run demo test test-chaos load lint format protos docs examples migrate bench bench-edge bench-primitives audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,11 +52,14 @@ load: protos  ## Seed the running stack and let users work on it for a minute
 	@$(BIN)/kv-erp seed
 	@LOAD_DATA=$${KV_ERP_DEV_DIR:-.dev}/load.json $(BIN)/locust -f tests/load/locustfile.py --headless --users 50 --spawn-rate 5 --run-time 60s --exit-code-on-error 1
 
-bench: protos  ## Measure, and write benchmarks/RESULTS.md
+bench: protos  ## Measure orders, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
 bench-edge: protos  ## Measure the gateway and a noisy tenant, and write benchmarks/EDGE.md
 	@$(BIN)/python -m benchmarks.edge_report
+
+bench-primitives: protos  ## Measure jobs, locks, limits, cache and events, and write benchmarks/PRIMITIVES.md
+	@$(BIN)/python -m benchmarks primitives
 
 clean:  ## Remove what was generated and installed; .dev, which holds data, stays
 	@rm -rf .venv libs/erp libs/buf .pytest_cache .mypy_cache .ruff_cache

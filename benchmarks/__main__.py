@@ -1,13 +1,16 @@
-"""Runs all scenarios on a stack of its own and writes RESULTS.md: `make bench`."""
+"""Runs the scenarios of orders on a stack of its own and writes RESULTS.md: `make bench`.
+
+`python -m benchmarks primitives` does so for the primitives, without a stack.
+"""
 
 import asyncio
-import platform
-import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import hot_product, orders, startup
+from benchmarks import hot_product, orders, primitives, startup
+from benchmarks.figures import commit, machine
 from benchmarks.floor import Floor
 from benchmarks.hot_product import HotProduct
 from benchmarks.orders import CLIENTS, Way
@@ -32,17 +35,10 @@ def main() -> None:
 
 
 def _head() -> str:
-    commit = _output("git", "describe", "--always", "--dirty")
-    cpu = next(
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    cores = _output("nproc")
     return f"""# What was measured
 
-`make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}, {cores} cores ({cpu}),
-Python {platform.python_version()}. Load generator, services, PostgreSQL and Valkey share these
+`make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit()},
+{machine()}. Load generator, services, PostgreSQL and Valkey share these
 cores; fsync and synchronous_commit are on. The floor is pgbench (prepared statements) on the same
 PostgreSQL, in the same run.
 """
@@ -113,9 +109,8 @@ From an empty directory to `ready`: {started.first_seconds:.1f} s; the second st
 """
 
 
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["primitives"]:
+        primitives.REPORT.write(sys.argv[2:])
+    else:
+        main()

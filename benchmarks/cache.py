@@ -5,7 +5,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from benchmarks.figures import Figure, at_least, at_most, seen
 from common import ids
 from common.cache import Cache
 from common.caller import become, service_caller
@@ -120,7 +121,11 @@ async def _read_on(pipe: Connection, url: str, prefix: str, tenant: UUID) -> Non
     become(service_caller("bench", tenant))
     heard: dict[str, float] = {}
     async with _cache(url, prefix) as (cache, _):
-        cache.on_flush(lambda keys: heard.setdefault(keys[0].rpartition(":")[2], time.monotonic()))
+
+        def hear(keys: Sequence[str]) -> None:
+            heard.setdefault(keys[0].rpartition(":")[2], time.monotonic())
+
+        cache.on_flush(hear)
         pipe.send("ready")
         while len(heard) < FLUSHES:
             await cache.remember("n", TTL, _make, near=True)
@@ -162,16 +167,26 @@ async def _rush_on(url: str, prefix: str, tenant: UUID, together: Any, made: Any
             await asyncio.gather(*(cache.remember(name, TTL, make) for _ in range(TASKS)))
 
 
-def main() -> None:
-    """Measure on a Redis of our own, and print."""
+def figures() -> list[Figure]:
+    """Measure on a Redis of our own."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         EmbeddedValkey(Path(scratch) / "valkey") as valkey,
     ):
-        figures = asyncio.run(run(valkey.url))
-    print(figures)
-    print(f"a Redis GET is {figures.ratio:.0f} hits in the process")
+        found = asyncio.run(run(valkey.url))
+    hit, get = statistics.median(found.near_hit_us), statistics.median(found.redis_get_us)
+    calls = found.made / found.stampedes
+    return [
+        at_least("a Redis GET in times of a hit in the process", found.ratio, 50),
+        at_most("stale after a write in another process, p99", found.stale_p99_ms, 10, " ms"),
+        at_most(f"{found.callers} miss together: calls of the maker", calls, 1),
+        seen("a hit in the process", f"{hit:.2f} µs"),
+        seen("a Redis GET", f"{get:.0f} µs"),
+        seen("a hit in Redis", f"{statistics.median(found.shared_hit_us):.0f} µs"),
+        seen("stale, p50", f"{found.stale_p50_ms:.2f} ms"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    for figure in figures():
+        print(figure.row())

@@ -7,6 +7,7 @@ committed (track_commit_timestamp), so that no clock but its own is involved.
 
 import asyncio
 import multiprocessing
+import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,15 +23,19 @@ import uvloop
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from benchmarks.figures import Figure, at_least, at_most, rounds, seen
 from common import event_log, ids, outbox
 from common.caller import acting_as, service_caller
 from common.database import Database, Transaction
 from common.doorbell import Doorbell
 from common.event_log import EventLogServicer
 from common.listening import Heard, lanes_of, listens_to
+from common.locks import Locks
+from common.partitions import EVENTS, rolling_partitions
+from common.redis_clients import Role, connect
 from common.rpc_testing import channel_to, serving
 from common.runtime import EVENT_LOG, EVENT_PUBLISHER
-from common.schema import event_tables, protect, traced
+from common.schema import event_tables, partitioned_events, protect, traced
 from common.server import Service
 from common.worker import EventWorker
 from erp.events.v1 import events_pb2, events_pb2_grpc
@@ -161,7 +166,7 @@ async def _source(operator: str, redis_url: str) -> AsyncIterator[tuple[Database
         channel = await opened.enter_async_context(
             channel_to(target, "gateway", EVENT_PUBLISHER, caller=_SOURCE)
         )
-        stub: Any = events_pb2_grpc.EventPublisherStub(channel)  # type: ignore[arg-type]
+        stub: Any = events_pb2_grpc.EventPublisherStub(channel)
         doorbell = Doorbell(
             _SOURCE, lambda rung: stub.Publish(events_pb2.PublishRequest(events=rung))
         )
@@ -194,9 +199,11 @@ async def _follow(url: str, port: int, redis_url: str) -> None:
     async with (
         channel_to(f"127.0.0.1:{port}", _SOURCE, EVENT_LOG, caller="inventory") as channel,
         Redis.from_url(redis_url) as redis,
+        connect(redis_url, Role.LOCKS) as lock_redis,
     ):
-        logs: Any = {_SOURCE: events_pb2_grpc.EventLogStub(channel)}  # type: ignore[arg-type]
-        await EventWorker("inventory", database, lanes_of(listeners), logs, redis).run()
+        logs: Any = {_SOURCE: events_pb2_grpc.EventLogStub(channel)}
+        locks = Locks(lock_redis, "inventory")
+        await EventWorker("inventory", database, lanes_of(listeners), logs, redis, locks).run()
 
 
 def _be_quiet() -> None:
@@ -214,7 +221,10 @@ def _make_tables(server: str) -> None:
     with psycopg.connect(with_database(server, "events")) as connection:
         tables = (
             event_tables("events")
-            + traced("events")
+            + rolling_partitions("events")
+            + partitioned_events("events")
+            + EVENTS.roll()
+            + traced("events", "failed_jobs")
             + notes.read_text()
             + protect("events", "notes")
         )
@@ -225,6 +235,21 @@ def _as(role: str, operator: str) -> str:
     return with_account(operator, f"events_{role}", "events")
 
 
-if __name__ == "__main__":
+def figures() -> list[Figure]:
+    """What was measured, beside what was promised."""
     with tempfile.TemporaryDirectory() as scratch:
-        print(run(Path(scratch)))
+        found = run(Path(scratch))
+    p50, p99 = statistics.median(found.p50_ms), statistics.median(found.p99_ms)
+    return [
+        at_least("applied a second", statistics.median(found.per_second), 2000),
+        at_most(f"commit to applied at {PER_SECOND} a second, p50", p50, 15, " ms"),
+        at_most("the same, p99", p99, 100, " ms"),
+        seen("applied a second, by round", rounds(found.per_second)),
+        seen("p50 in ms, by round", rounds(found.p50_ms)),
+        seen("p99 in ms, by round", rounds(found.p99_ms)),
+    ]
+
+
+if __name__ == "__main__":
+    for figure in figures():
+        print(figure.row())

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,22 +24,30 @@ import uvloop
 from google.protobuf.message import Message
 from redis import Redis
 
+from benchmarks.figures import Figure, at_least, at_most, rounds, seen
 from benchmarks.jobs_worker import SERVICE, Place, run_worker
 from common import ids, jobs
 from common.caller import acting_as, service_caller
 from common.jobs.tables import QUEUES, job_tables
 from common.partitions import rolling_partitions
 from common.schema import event_tables, protect, traced
-from erp.sales.v1.events_pb2 import OrderCancelled, OrderSettled, OrderShipped
+from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled, OrderShipped
 from ops.postgres import EmbeddedPostgres
 from ops.urls import with_account, with_database
 from ops.valkey import EmbeddedValkey
 
-BACKLOG = 5_000
+BACKLOG = 3_000
 ROUNDS = 3
 KILLS = 20
 # KV_ERP_JOB_CONCURRENCY: its default, and for jobs that are short.
 CONCURRENCIES = (16, 64)
+EFFECT = "a row committed with the completion"
+KINDS = {
+    EFFECT: OrderSettled(),
+    "the same, each in a transaction of its own": OrderConfirmed(),
+    "nothing to do": OrderCancelled(),
+}
+DRAMATIQ = "dramatiq 2, nothing to do"
 _AT_ONCE = 500
 _SPAN = """
     SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM finished_jobs
@@ -48,8 +57,53 @@ _AGAIN = "SELECT id, extract(epoch FROM started_at) FROM finished_jobs WHERE ten
 _HELD = "SELECT done, id FROM jobs WHERE tenant_id = %s AND done > 0"
 
 
-def main() -> None:
-    """Measure on servers of its own and print."""
+@dataclass(frozen=True)
+class _Servers:
+    place: Place
+    operator: str
+    redis: str
+
+
+def rates() -> list[Figure]:
+    """Jobs a second, in rounds that alternate with the peer's."""
+    seen_by: dict[str, list[float]] = {}
+    with _servers() as servers:
+        for _ in range(ROUNDS):
+            for name, message in KINDS.items():
+                for concurrency in CONCURRENCIES:
+                    rate = _ours(servers, message, concurrency)
+                    _note(seen_by, f"{name}, {concurrency} at once", rate)
+            _note(seen_by, DRAMATIQ, _theirs(servers.redis))
+    median = {name: statistics.median(found) for name, found in seen_by.items()}
+    ratios = [
+        at_least(f"{name}: in times of dramatiq", median[name] / median[DRAMATIQ], 1)
+        if name.startswith(EFFECT)
+        else seen(f"{name}: in times of dramatiq", f"{median[name] / median[DRAMATIQ]:.2f}")
+        for name in seen_by
+        if name != DRAMATIQ
+    ]
+    each = [seen(f"{name}: a second, by round", rounds(found)) for name, found in seen_by.items()]
+    return ratios + each
+
+
+def takeovers() -> list[Figure]:
+    """How soon a killed worker's job runs again, with the lease of production."""
+    with _servers() as servers:
+        waits = sorted(_killed(servers))
+    median, most = statistics.median(waits), waits[-1]
+    return [
+        at_most(f"kill -9 to running again, the longest of {KILLS}", most, 10, " s"),
+        seen("the same, p50", f"{median:.2f} s"),
+    ]
+
+
+def _note(seen_by: dict[str, list[float]], name: str, rate: float) -> None:
+    print(f"{name}: {rate:,.0f}/s", flush=True)
+    seen_by.setdefault(name, []).append(rate)
+
+
+@contextmanager
+def _servers() -> Iterator[_Servers]:
     with (
         tempfile.TemporaryDirectory() as scratch,
         EmbeddedPostgres(Path(scratch) / "pg") as postgres,
@@ -57,22 +111,14 @@ def main() -> None:
     ):
         operator = _make_tables(postgres.superuser_url)
         place = Place(_as("app", operator), _as("system", operator), valkey.url)
-        for _ in range(ROUNDS):
-            for name, message in (("effect", OrderSettled()), ("nothing", OrderCancelled())):
-                for concurrency in CONCURRENCIES:
-                    rate = _ours(place, operator, message, concurrency)
-                    print(f"ours, {name}, {concurrency} at once: {rate:.0f}/s", flush=True)
-            print(f"dramatiq, nothing: {_theirs(valkey.url):.0f}/s", flush=True)
-        waits = sorted(_killed(place, operator))
-    median, most = statistics.median(waits), waits[-1]
-    print(f"kill -9 to running again, {KILLS} kills: p50 {median:.1f} s, longest {most:.1f} s")
+        yield _Servers(place, operator, valkey.url)
 
 
-def _ours(place: Place, operator: str, message: Message, concurrency: int) -> float:
+def _ours(servers: _Servers, message: Message, concurrency: int) -> float:
     tenant = ids.new()
-    uvloop.run(_enqueue(place, tenant, message, BACKLOG))
-    with _working(place, concurrency):
-        (seconds,) = _until(lambda: _one(operator, _SPAN, tenant, BACKLOG))
+    uvloop.run(_enqueue(servers.place, tenant, message, BACKLOG))
+    with _working(servers.place, concurrency):
+        (seconds,) = _until(lambda: _one(servers.operator, _SPAN, tenant, BACKLOG))
     return BACKLOG / float(seconds)
 
 
@@ -90,8 +136,9 @@ def _theirs(url: str) -> float:
     return BACKLOG / float(seconds)
 
 
-def _killed(place: Place, operator: str) -> list[float]:
+def _killed(servers: _Servers) -> list[float]:
     """Seconds from the death of each of many workers to the start of the next attempt."""
+    place, operator = servers.place, servers.operator
     tenant, probe = ids.new(), ids.new()
     victims = [_start(place, 1, ("low",)) for _ in range(KILLS)]
     uvloop.run(_enqueue(place, tenant, OrderShipped(), KILLS))
@@ -172,7 +219,7 @@ def _make_tables(server: str) -> str:
             event_tables("jobs")
             + rolling_partitions("jobs")
             + job_tables("jobs")
-            + traced("jobs")
+            + traced("jobs", "failed_jobs")
             + effects.read_text()
             + protect("jobs", "effects")
         )
@@ -185,4 +232,5 @@ def _as(role: str, operator: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    for figure in rates() + takeovers():
+        print(figure.row())

@@ -5,14 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
-import structlog
 import uvloop
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from common import jobs
+from common import jobs, logging
 from common.database import Database, Transaction
 from common.jobs.attempts import Limits
 from common.jobs.bell import JobBell
@@ -21,7 +21,8 @@ from common.jobs.handlers import handlings_of
 from common.jobs.tables import QUEUES, SYSTEM_REASON
 from common.jobs.worker import JobWorker, Pace
 from common.redis_clients import Role, connect
-from erp.sales.v1.events_pb2 import OrderCancelled, OrderSettled, OrderShipped
+from common.settings import load_settings
+from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled, OrderShipped
 
 SERVICE = "notes"
 _EFFECT = text("INSERT INTO effects (job_id) SELECT unnest(CAST(:ids AS uuid[]))")
@@ -57,6 +58,13 @@ async def write_rows(tx: Transaction, ids: Sequence[UUID]) -> None:
     await tx.execute(_EFFECT, {"ids": list(ids)})
 
 
+@jobs.handles(OrderConfirmed)
+async def with_own_transaction(work: jobs.Work[OrderConfirmed]) -> None:
+    """The same in a transaction of its own."""
+    async with work.completion() as tx:
+        await write_rows(tx, [work.id])
+
+
 @jobs.handles(OrderCancelled)
 async def without_effect(work: jobs.Work[OrderCancelled]) -> None:
     """Nothing; the engine completes it."""
@@ -72,8 +80,10 @@ async def hold(work: jobs.Work[OrderShipped]) -> None:
 
 def run_worker(place: Place, concurrency: int, queues: tuple[str, ...] = QUEUES) -> None:
     """The worker process, with the lease and heartbeat of production."""
-    # As in production, where debug lines are off.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    # It writes the lines of production, to nowhere.
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    logging.configure(load_settings({"KV_ERP_LOG_FORMAT": "json"}), "notes worker")
     uvloop.run(_work(place, concurrency, queues))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 from redis.asyncio import Redis
 
+from benchmarks.figures import Figure, at_least, at_most, rounds, seen
 from common import ids
 from common.caller import acting_as, service_caller
 from common.locks import Locks
@@ -134,18 +135,44 @@ async def _timed(work: Callable[[], Awaitable[object]]) -> float:
     return time.perf_counter()
 
 
-def main() -> None:
-    """Measure on a server of its own and print."""
+def figures() -> list[Figure]:
+    """Measure on a server of its own."""
     with tempfile.TemporaryDirectory() as scratch, EmbeddedValkey(Path(scratch) / "v") as valkey:
         found = uvloop.run(run(valkey.url))
-    for ours, theirs in zip(found.ours, found.theirs, strict=True):
-        print(f"ours {ours}\ntheirs {theirs}")
-    for name in ("microseconds", "cpu_microseconds"):
-        ours_us = statistics.median(getattr(one, name) for one in found.ours_alone)
-        theirs_us = statistics.median(getattr(one, name) for one in found.theirs_alone)
-        print(f"alone, {name}: ours {ours_us:.0f}, theirs {theirs_us:.0f}")
-    print(f"a dead waiter delayed the next by {found.dead_waiter_ms:.1f} ms")
+    ours, theirs = (
+        (_median(one.per_second for one in loads), _median(one.longest_wait_ms for one in loads))
+        for loads in (found.ours, found.theirs)
+    )
+    fair = _median(one.fewest_turns / one.most_turns for one in found.ours)
+    unfair = _median(one.fewest_turns / one.most_turns for one in found.theirs)
+    alone = [
+        at_most(
+            f"nobody waits: {name} of redis-py's",
+            _median(getattr(one, field) for one in found.ours_alone)
+            / _median(getattr(one, field) for one in found.theirs_alone),
+            1,
+        )
+        for name, field in (("time", "microseconds"), ("CPU", "cpu_microseconds"))
+    ]
+    return [
+        at_least(f"{WAITERS} wait: turns a second, of redis-py's", ours[0] / theirs[0], 1.5),
+        at_most("longest wait, of redis-py's", ours[1] / theirs[1], 0.05),
+        at_least("fewest turns of one, of the most", fair, 0.9, note=f", redis-py {unfair:.2f}"),
+        *alone,
+        at_most("a waiter's death delays the next by", found.dead_waiter_ms, 500, " ms"),
+        seen("turns a second, by round", rounds(one.per_second for one in found.ours)),
+        seen("redis-py's, by round", rounds(one.per_second for one in found.theirs)),
+        seen("longest wait in ms, by round", rounds(one.longest_wait_ms for one in found.ours)),
+        seen("redis-py's, by round", rounds(one.longest_wait_ms for one in found.theirs)),
+        seen("nobody waits: µs, by round", rounds(one.microseconds for one in found.ours_alone)),
+        seen("redis-py's, by round", rounds(one.microseconds for one in found.theirs_alone)),
+    ]
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 if __name__ == "__main__":
-    main()
+    for figure in figures():
+        print(figure.row())

@@ -11,6 +11,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
+from benchmarks.figures import Figure, at_least, rounds, seen
 from benchmarks.load import Load, measure
 from common.rate_limit import Bucket, RateLimiter
 from common.redis_clients import Role, open_redis
@@ -95,9 +96,23 @@ def _median(loads: list[Load]) -> float:
     return statistics.median(load.per_second for load in loads)
 
 
-if __name__ == "__main__":
+def figures() -> list[Figure]:
+    """What was measured, beside what was promised."""
     measured = run()
-    for name, loads in (("ours", measured.ours), ("limits", measured.limits)):
-        for load in loads:
-            print(f"{name:7} {load.per_second:6.0f}/s  p50 {load.p50_ms:.1f} p99 {load.p99_ms:.1f}")
-    print(f"ratio {measured.ratio:.2f}")
+    both = (("ours", measured.ours), ("limits", measured.limits))
+    return [
+        at_least("three limits in a call, a second, in times of `limits`", measured.ratio, 2.5),
+        *(
+            seen(f"{name}: a second, by round", rounds(load.per_second for load in loads))
+            for name, loads in both
+        ),
+        *(
+            seen(f"{name}: p99 in ms, by round", rounds(load.p99_ms for load in loads))
+            for name, loads in both
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    for figure in figures():
+        print(figure.row())

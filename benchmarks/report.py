@@ -46,7 +46,7 @@ class Report:
         head = f"""## {name}
 
 `{self.command} {name}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()},
-{machine()}, busy {load:.1f}, took {seconds:.0f} s.
+{machine()}, busy {load:.1f}, nice {os.nice(0)}, took {seconds:.0f} s.
 
 | | seen | target | met |
 |---|---|---|---|

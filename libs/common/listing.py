@@ -44,6 +44,8 @@ _MOMENTS = {
 # Before everything else, for what has no value. Not a parameter, so that an index can hold it.
 _FIRST = {"str": "''", "datetime": "'0001-01-01T00:00:00Z'::timestamptz"}
 
+_SORT = "sort_"
+
 
 class _Sort(NamedTuple):
     column: ColumnElement[Any]
@@ -60,6 +62,7 @@ class Listing:
         request: the request of its rpc; the option (erp.options.v1.list) names the fields.
         columns: the columns of the table that is listed.
         key: the names of the columns that are unique together and order it.
+        newest_first: whether it begins at the end of that order.
         others: the columns of fields that are stored elsewhere.
 
     Raises:
@@ -71,6 +74,7 @@ class Listing:
         request: type[Message],
         columns: Any,
         *key: str,
+        newest_first: bool = False,
         others: Mapping[str, ColumnElement[Any] | Amount] | None = None,
     ) -> None:
         descriptor: Any = request.DESCRIPTOR
@@ -84,6 +88,7 @@ class Listing:
         self.fields = {name: _field(descriptor, name, stored[name]) for name in options.filter}
         self._orders = {name: _sortable(stored[name]) for name in options.order_by}
         self._key = [columns[name] for name in key]
+        self._newest_first = newest_first
         self.table: Any = self._key[0].table
 
     async def read(
@@ -96,14 +101,17 @@ class Listing:
         Raises:
             InvalidRequest: filter, order or token are wrong.
         """
-        sorts = self._sorts(page.order_by)
-        names = [f"sort_{place}" for place in range(len(sorts))]
-        columns = [sort.column.label(name) for sort, name in zip(sorts, names, strict=True)]
-        asked = self.limited(statement, page).add_columns(*columns)
-        return page.cut(await tx.rows(asked), *names)
+        return self.cut(await tx.rows(self.limited(statement, page)), page)
+
+    def cut(self, rows: Sequence[Row[Any]], page: Page) -> tuple[Sequence[Row[Any]], str]:
+        """What `read` gives, of the rows of a `limited` statement."""
+        places = range(len(self._sorts(page.order_by)))
+        return page.cut(rows, *(f"{_SORT}{place}" for place in places))
 
     def limited(self, statement: Select[Any], page: Page) -> Select[Any]:
         """The statement with the page's filter and order, and one row more than it has room for.
+
+        Its rows hold what it selects, and after that what they are ordered by.
 
         Raises:
             InvalidRequest: filter, order or token are wrong.
@@ -114,7 +122,8 @@ class Listing:
         if page.after is not None:
             statement = statement.where(_after(page, sorts))
         order = [sort.column.desc() if sort.descending else sort.column for sort in sorts]
-        return statement.order_by(*order).limit(page.size + 1)
+        columns = [sort.column.label(f"{_SORT}{place}") for place, sort in enumerate(sorts)]
+        return statement.order_by(*order).limit(page.size + 1).add_columns(*columns)
 
     def sorted_by(self, order_by: str) -> list[ColumnElement[Any]]:
         """The columns that make an order, as written, a total one.
@@ -156,7 +165,7 @@ class Listing:
             rule = f"must name at most {MOST_ORDERS} fields, and none twice"
             raise InvalidRequest.of("/order_by", rule)
         # In the direction of the field before them, so that an index can be read one way.
-        descending = bool(asked) and asked[-1].descending
+        descending = asked[-1].descending if asked else self._newest_first
         named = {id(sort.column) for sort in asked}
         return asked + [_Sort(key, descending) for key in self._key if id(key) not in named]
 

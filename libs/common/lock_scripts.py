@@ -7,7 +7,7 @@ process is woken.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError
 
 from common.held_locks import Lock
+from common.shared_redis import SharedRedis
 
 __all__ = ["CLAIM_SECONDS", "LockScripts"]
 
@@ -108,6 +109,8 @@ class LockScripts:
             _Script.of(text, subscribers_are_counted=not self._is_cluster)
             for text in (_ASK, _RELEASE, _RENEW)
         )
+        # It has one connection for all, and one clock for all questions.
+        self._keeps_time = isinstance(redis, SharedRedis)
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         # The locks that others held lately, and until when that counts.
         self._wanted: dict[str, float] = {}
@@ -132,9 +135,8 @@ class LockScripts:
         (key,) = lock.keys
         if self._wanted.get(key, 0.0) > time.monotonic():
             return False
-        async with asyncio.timeout(self._answer_seconds), self._connections:
-            if await self._redis.set(key, lock.token, nx=True, px=ttl):
-                return True
+        if await self._answer(lambda: self._redis.set(key, lock.token, nx=True, px=ttl)):
+            return True
         if len(self._wanted) >= _MOST_WANTED:
             self._wanted.clear()
         self._wanted[key] = time.monotonic() + _WANTED_SECONDS
@@ -160,11 +162,17 @@ class LockScripts:
         return [([key for pair in pairs for key in pair], lock.resources)]
 
     async def _run(self, script: "_Script", keys: Sequence[str], *arguments: str | int) -> Any:
+        count, words = len(keys), (*keys, *arguments)
+        try:
+            return await self._answer(lambda: self._redis.evalsha(script.digest, count, *words))
+        except NoScriptError:
+            return await self._answer(lambda: self._redis.eval(script.text, count, *words))
+
+    async def _answer(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        if self._keeps_time:
+            return await question()
         async with asyncio.timeout(self._answer_seconds), self._connections:
-            try:
-                return await self._redis.evalsha(script.digest, len(keys), *keys, *arguments)
-            except NoScriptError:
-                return await self._redis.eval(script.text, len(keys), *keys, *arguments)
+            return await question()
 
 
 class _Script(NamedTuple):

@@ -67,14 +67,9 @@ class _SharedConnection:
     async def ask(self, *words: Any) -> Any:
         link = self._link
         if link is None or not link.stands:
-            link = await self._connected()
-        try:
             async with asyncio.timeout(self._answer_seconds):
-                return await link.ask(*words)
-        except TimeoutError:
-            # What comes on it from now on may never end; everybody starts afresh.
-            link.break_off()
-            raise
+                link = await self._connected()
+        return await link.ask(*words)
 
     async def close(self) -> None:
         if self._link is not None:
@@ -87,28 +82,49 @@ class _SharedConnection:
                 await connection.connect()
                 # Whoever asks keeps the time; nobody is to wait for each write by itself.
                 connection.socket_timeout = None
-                self._link = _Link(connection)
+                self._link = _Link(connection, self._answer_seconds)
             return self._link
 
 
 class _Link:
-    """One connection, and who waits for an answer on it, in the order of their questions."""
+    """One connection, and who waits for an answer on it, in the order of their questions.
 
-    def __init__(self, connection: Connection) -> None:
+    Who asked first is answered first, so one timer watches over all of them.
+    """
+
+    def __init__(self, connection: Connection, answer_seconds: float | None) -> None:
         self.stands = True
         self._connection = connection
-        self._unanswered: deque[asyncio.Future[Any]] = deque()
+        self._answer_seconds = answer_seconds
+        self._loop = asyncio.get_running_loop()
+        # With the time of each question.
+        self._unanswered: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reason: Exception = RedisConnectionError("The connection was closed.")
         self._reader = asyncio.create_task(self._read())
 
     async def ask(self, *words: Any) -> Any:
         packed = _PACKER.pack(*words)
-        answer = asyncio.get_running_loop().create_future()
+        answer, now = self._loop.create_future(), self._loop.time()
         # Nothing is awaited between this and the writing: both are in the same order.
-        self._unanswered.append(answer)
+        self._unanswered.append((answer, now))
+        if self._timer is None and self._answer_seconds is not None:
+            self._timer = self._loop.call_at(now + self._answer_seconds, self._look)
         await self._connection.send_packed_command(packed, check_health=False)
         return await answer
 
-    def break_off(self) -> None:
+    def _look(self) -> None:
+        """Break off when the first question has waited for too long, else look again in time."""
+        assert self._answer_seconds is not None
+        self._timer = None
+        if not self._unanswered:
+            return
+        due = self._unanswered[0][1] + self._answer_seconds
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._look)
+            return
+        # What comes on it from now on may never end; everybody starts afresh.
+        self._reason = TimeoutError()
         self.stands = False
         self._reader.cancel()
 
@@ -117,21 +133,22 @@ class _Link:
         await end(self._reader)
 
     async def _read(self) -> None:
-        reason: Exception = RedisConnectionError("The connection was closed.")
         try:
             while True:
                 answer = await self._next_answer()
-                asked = self._unanswered.popleft()
+                asked, _ = self._unanswered.popleft()
                 # Who asked may have gone.
                 if not asked.done():
                     _give(asked, answer)
         except Exception as error:  # noqa: BLE001 (told to everybody who waits)
-            reason = error
+            self._reason = error
         finally:
             self.stands = False
-            for asked in self._unanswered:
+            if self._timer is not None:
+                self._timer.cancel()
+            for asked, _ in self._unanswered:
                 if not asked.done():
-                    asked.set_exception(reason)
+                    asked.set_exception(self._reason)
             await self._connection.disconnect(nowait=True)
 
     async def _next_answer(self) -> Any:

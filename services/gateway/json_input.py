@@ -17,6 +17,7 @@ from gateway.timestamps import read_timestamp
 # pointers that are relative to the value it was given.
 Reader = Callable[[Any], Any]
 
+LONGEST_MASK = 500
 # More problems than this in one body help nobody.
 _MOST_PROBLEMS = 100
 
@@ -192,6 +193,8 @@ def _enum_reader(field: FieldDescriptor) -> Reader:
 
 def _read_field_mask(value: Any) -> dict[str, list[str]]:
     text = _read_string(value)
+    if len(text) > LONGEST_MASK:
+        raise InvalidRequest.of("", f"must not be longer than {LONGEST_MASK} characters")
     return {"paths": [path.strip() for path in text.split(",")] if text else []}
 
 

@@ -24,13 +24,14 @@ Mask = Mapping[str, "Mask"]
 def nameable(answer: Descriptor) -> Descriptor | None:
     """The message whose fields can be named: a list's record, else the answer itself.
 
-    None when it has no fields of ours: nothing is answered, or something in another form.
+    None when it has no fields of ours: nothing is answered, or things in another form (events).
     """
     lists = [field for field in answer.fields if field.is_repeated and kind_of(field) == "message"]
     others = {field.name for field in answer.fields} - {field.name for field in lists}
     of_list = len(lists) == 1 and others <= {_PAGES}
-    message = message_of(lists[0]) if of_list else answer
-    return message if message.fields and not is_special(message) else None
+    if not answer.fields or any(is_special(message_of(field)) for field in lists):
+        return None
+    return message_of(lists[0]) if of_list else answer
 
 
 def read_mask(answer: Descriptor, text: str) -> Mask:

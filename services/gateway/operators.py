@@ -15,10 +15,12 @@ from common import caller, ids
 from common.caller import acting_as
 from common.database import Database, Transaction
 from common.errors import NotFound
+from common.listing import Listing
 from common.optimistic import update_version
 from common.pagination import Page
 from common.wire import enum_value, timestamp
 from erp.gateway.v1 import tenant_pb2 as pb
+from erp.gateway.v1 import tenant_service_pb2 as api
 from gateway import tables
 from gateway.api_tokens import REVOKED
 from gateway.platform import PLATFORM
@@ -30,6 +32,8 @@ __all__ = ["SYSTEM_REASON", "NewAdmin", "Operators", "list_actions"]
 SYSTEM_REASON = "companies for the platform's operators"
 
 _tenants, _actions = tables.tenants, tables.operator_actions
+_LIST = Listing(api.ListTenantsRequest, _tenants.c, "id")
+_ACTIONS = Listing(api.ListOperatorActionsRequest, _actions.c, "id")
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,10 @@ class Operators:
 
     async def list(self, page: Page) -> tuple[list[pb.Tenant], str]:
         """A page of companies, oldest first, and what names the next page."""
-        statement = page.of(select(_tenants).where(_tenants.c.id != PLATFORM), _tenants.c.id)
+        statement = _LIST.limited(select(_tenants).where(_tenants.c.id != PLATFORM), page)
         async with self._database.system_transaction(SYSTEM_REASON) as connection:
             found = (await connection.execute(statement)).all()
-        rows, next_page = page.cut(found, "id")
+        rows, next_page = _LIST.cut(found, page)
         return [_to_wire(row) for row in rows], next_page
 
     async def change(
@@ -143,7 +147,7 @@ class Operators:
 
 async def list_actions(tx: Transaction, page: Page) -> tuple[list[pb.OperatorAction], str]:
     """A page of what operators did to the caller's company, oldest first, and the next page."""
-    rows, next_page = page.cut(await tx.rows(page.of(select(_actions), _actions.c.id)), "id")
+    rows, next_page = await _ACTIONS.read(tx, select(_actions), page)
     return [
         pb.OperatorAction(
             id=str(row.id),

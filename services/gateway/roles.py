@@ -9,11 +9,13 @@ from sqlalchemy import Row, delete, select, text
 from common import caller, ids
 from common.database import Transaction, translating
 from common.errors import InvalidRequest, NotFound
+from common.listing import Listing
 from common.optimistic import update_version
 from common.pagination import Page
 from common.sessions import Ending
 from common.wire import timestamp
 from erp.gateway.v1.user_pb2 import Role
+from erp.gateway.v1.user_service_pb2 import ListRolesRequest
 from gateway import tables
 from gateway.accounts import together
 from gateway.api_tokens import REVOKED
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 _roles, _links = tables.roles, tables.user_roles
+_LIST = Listing(
+    ListRolesRequest, _roles.c, "id", others={"built_in": _roles.c.built_in.is_not(None)}
+)
 
 # Whether somebody can still do everything.
 _HAS_ADMIN = text("""
@@ -88,7 +93,7 @@ async def get_role(tx: Transaction, role_id: UUID) -> Role:
 
 async def list_roles(tx: Transaction, page: Page) -> tuple[list[Role], str]:
     """A page of roles, oldest first, and what names the next page."""
-    rows, next_page = page.cut(await tx.rows(page.of(select(_roles), _roles.c.id)), "id")
+    rows, next_page = await _LIST.read(tx, select(_roles), page)
     return [_to_wire(row) for row in rows], next_page
 
 

@@ -10,6 +10,7 @@ from buf.validate import validate_pb2
 from gateway.comments import comments
 from gateway.enums import words_by_number
 from gateway.fields import RANGES, enum_of, kind_of, message_of, rules_of
+from gateway.json_input import LONGEST_MASK
 
 Schema = dict[str, Any]
 
@@ -18,6 +19,7 @@ _OWN_FORM: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.FieldMask": {
         "type": "string",
+        "maxLength": LONGEST_MASK,
         "description": "Names of fields, separated by commas.",
     },
     "google.rpc.Status": {"$ref": "#/components/schemas/Problem"},
@@ -139,6 +141,8 @@ def _text_limits(rules: validate_pb2.FieldRules, field: FieldDescriptor) -> Sche
         limits["minLength"] = text.min_len
     if text.HasField("max_len"):
         limits["maxLength"] = text.max_len
+    if listed := list(getattr(text, "in")):
+        limits["enum"] = listed
     known = text.WhichOneof("well_known")
     if known in _FORMATS:
         limits["format"] = _FORMATS[known]

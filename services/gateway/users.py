@@ -11,11 +11,13 @@ from sqlalchemy.dialects.postgresql import insert
 from common import caller, ids
 from common.database import Transaction, translating
 from common.errors import NotFound
+from common.listing import Listing
 from common.optimistic import update_version
 from common.pagination import Page
 from common.sessions import Ending
 from common.wire import enum_value, timestamp
 from erp.gateway.v1.user_pb2 import User, UserState
+from erp.gateway.v1.user_service_pb2 import ListUsersRequest
 from gateway import tables
 from gateway.accounts import held_by, roles_by_user, together
 from gateway.api_tokens import REVOKED, revoke_tokens_of
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _users, _roles, _links = tables.users, tables.roles, tables.user_roles
+_LIST = Listing(ListUsersRequest, _users.c, "id")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ async def get_user(tx: Transaction, user_id: UUID) -> User:
 
 async def list_users(tx: Transaction, page: Page) -> tuple[list[User], str]:
     """A page of users, oldest first, and what names the next page."""
-    rows, next_page = page.cut(await tx.rows(page.of(select(_users), _users.c.id)), "id")
+    rows, next_page = await _LIST.read(tx, select(_users), page)
     return await _to_wire(tx, rows), next_page
 
 

@@ -7,18 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select, text
+from sqlalchemy import Row, select, text
 
 from common import caller, ids, jobs, outbox, tracing
 from common.database import Database, Transaction
 from common.duties import Duty
 from common.errors import NotFound
+from common.listing import Listing
 from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import webhook_pb2 as pb
 from erp.gateway.v1.events_pb2 import WebhookDisabled, WebhookTested
 from erp.gateway.v1.jobs_pb2 import DeliverWebhook
+from erp.gateway.v1.webhook_service_pb2 import ListWebhookDeliveriesRequest
 from gateway import webhook_tables as tables
 from gateway import webhooks
 from gateway.cloud_events import to_cloud_event
@@ -42,6 +44,16 @@ _deliveries, _attempts, _health = (
     tables.webhook_deliveries,
     tables.webhook_attempts,
     tables.webhook_health,
+)
+_LIST = Listing(
+    ListWebhookDeliveriesRequest,
+    _deliveries.c,
+    "id",
+    newest_first=True,
+    others={
+        "attempt_count": _deliveries.c.attempts,
+        "next_attempt_time": _deliveries.c.next_attempt_at,
+    },
 )
 
 _INSERT = text("""
@@ -266,7 +278,7 @@ async def list_of(
     if state:
         wanted = enum_word(pb.WebhookDeliveryState, state)
         statement = statement.where(_deliveries.c.state == wanted)
-    rows, next_page = page.cut(await tx.rows(_newest_first(statement, page)), "id")
+    rows, next_page = await _LIST.read(tx, statement, page)
     return [_to_wire(row) for row in rows], next_page
 
 
@@ -310,12 +322,6 @@ async def _change(tx: Transaction, delivery_id: UUID, **values: Any) -> Row[Any]
 def _enqueue(tx: Transaction, row: Row[Any], seconds: float) -> None:
     job = DeliverWebhook(delivery_id=str(row.id), round=row.round, attempts=row.attempts)
     jobs.enqueue(tx, job, queue=QUEUE, delay_seconds=seconds)
-
-
-def _newest_first(statement: Select[Any], page: Page) -> Select[Any]:
-    if page.after is not None:
-        statement = statement.where(_deliveries.c.id < ids.parse(page.after[0], "page_token"))
-    return statement.order_by(_deliveries.c.id.desc()).limit(page.size + 1)
 
 
 def _is_next(row: Row[Any], job: DeliverWebhook) -> bool:

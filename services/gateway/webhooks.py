@@ -13,6 +13,7 @@ from common.caller import Caller
 from common.database import Transaction
 from common.errors import BrokenRule, InvalidField, InvalidRequest, NotFound, NotPermitted
 from common.listening import ALL_EVENTS
+from common.listing import Listing
 from common.optimistic import update_version
 from common.pagination import Page
 from common.wire import timestamp
@@ -31,6 +32,7 @@ OLD_SECRET_TIME = timedelta(days=1)
 _MOST = 50
 _KIND = "webhook"
 _webhooks = tables.webhooks
+_LIST = Listing(api.ListWebhooksRequest, _webhooks.c, "id")
 
 # From where on a tenant's events are followed; whoever follows already goes on where it is.
 _FOLLOW = text("""
@@ -182,8 +184,7 @@ async def get(tx: Transaction, webhook_id: UUID) -> pb.Webhook:
 
 async def list_all(tx: Transaction, page: Page) -> tuple[list[pb.Webhook], str]:
     """A page of webhooks, oldest first, and what names the next page."""
-    statement = page.of(select(_webhooks), _webhooks.c.id)
-    rows, next_page = page.cut(await tx.rows(statement), "id")
+    rows, next_page = await _LIST.read(tx, select(_webhooks), page)
     health = {row.webhook_id: row for row in await tx.rows(select(tables.webhook_health))}
     return [_to_wire(row, health.get(row.id)) for row in rows], next_page
 

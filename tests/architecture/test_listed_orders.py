@@ -22,6 +22,11 @@ from gateway.routes import Routes
 
 # Lists that no table is behind.
 COMPUTED = {"erp.accounting.v1.ListPeriodsRequest"}
+# A company has few of them, or, of deliveries, reads those of one webhook.
+FEW = {
+    f"erp.gateway.v1.List{records}Request"
+    for records in ("Users", "Tenants", "Webhooks", "WebhookDeliveries")
+}
 DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
 # What changes with every reservation, and with every step of an order: an index of it would cost
 # each of them more (no HOT update) than it saves the few who look at it in this order.
@@ -110,12 +115,12 @@ ABOUT = [
     (request, name)
     for request, (_, listing) in LISTINGS.items()
     for name in listing.fields
-    if name in ("customer_id", "order_id", "product_id")
+    if name in ("customer_id", "order_id", "product_id", "state") and request not in FEW
 ]
 
 
 @pytest.mark.parametrize(("request_name", "name"), ABOUT)
-def test_an_index_has_the_rows_about_one_customer_order_or_product(
+def test_an_index_has_the_rows_about_one_customer_order_or_product_or_in_a_state(
     applications: dict[str, psycopg.Connection[Any]], request_name: str, name: str
 ) -> None:
     service, listing = LISTINGS[request_name]
@@ -135,15 +140,16 @@ def sorts_of(
     explained = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}".encode()).fetchone()
     assert explained is not None
     steps = list(steps_of(explained[0][0]["Plan"]))
-    unique = [set(names) for (names,) in connection.execute(UNIQUE, [listing.table.name])]
+    unique = [
+        set(names) - {"tenant_id"} for (names,) in connection.execute(UNIQUE, [listing.table.name])
+    ]
     return [
         step
         for step in steps
         if step["Node Type"] == "Sort"
         or (
             step["Node Type"] == "Incremental Sort"
-            and {"tenant_id", *(key.rpartition(".")[2] for key in step["Presorted Key"])}
-            not in unique
+            and {key.rpartition(".")[2] for key in step["Presorted Key"]} not in unique
         )
         or step["Node Type"] == "Seq Scan"
     ]

@@ -9,7 +9,14 @@ from common.wire import enum_words
 from gateway.contract import all_services
 from gateway.routes import Route, Routes
 
-LISTS = [route for route in Routes(all_services()).all if declared(route.method.input_type).filter]
+LISTS = [
+    route
+    for route in Routes(all_services()).all
+    if declared(route.method.input_type).filter
+    # Those of the platform and of one webhook are asked in services/gateway/tests.
+    and "tenants" not in route.template
+    and "{" not in route.template
+]
 # One of them suits each kind of field.
 VALUES = ("1", "true", "2026-01-31", "2026-01-31T00:00:00Z", str(ids.new()), '"oak"')
 

@@ -169,7 +169,7 @@ def is_at_rest(stack: BackgroundStack, company: Company) -> bool:
             (heads[service],) = connection.execute(head, [company.id]).fetchone() or (0,)
             place = "SELECT source, position FROM subscriptions WHERE tenant_id = %s"
             places += connection.execute(place, [company.id]).fetchall()
-    untried = "SELECT 1 FROM webhook_deliveries WHERE tenant_id = %s AND attempt_count = 0"
+    untried = "SELECT 1 FROM webhook_deliveries WHERE tenant_id = %s AND attempts = 0"
     with psycopg.connect(stack.state["databases"]["gateway"]) as connection:
         tried = connection.execute(untried, [company.id]).fetchone() is None
     return tried and all(position == heads[source] for source, position in places)

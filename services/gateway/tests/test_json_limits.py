@@ -1,7 +1,17 @@
 """Bodies that are no JSON of ours: each is refused with the rule or the field that it breaks."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
+from gateway.contract import all_services
+from gateway.openapi import openapi
+from gateway.routes import Routes
+
+DOCUMENT = openapi(Routes(all_services()).all)
+# What ends a text; `anyOf` has one of them beside the empty text.
+ENDS = {"maxLength", "format", "pattern", "enum", "anyOf"}
 CUSTOMERS = "/api/v1/customers"
 JSON = "application/json"
 
@@ -103,4 +113,53 @@ async def test_a_parameter_that_is_too_long_is_named(client, sales, query, point
     [error] = answer.json()["errors"]
     assert error["pointer"] == pointer
     assert rule in error["detail"]
+    assert sales.asked == []
+
+
+def test_every_text_and_list_that_can_be_sent_has_a_documented_end():
+    sent = [
+        (operation["operationId"], name, schema)
+        for operations in DOCUMENT["paths"].values()
+        for operation in operations.values()
+        for name, schema in schemas_of(operation)
+    ]
+
+    endless = {
+        name
+        for _, name, schema in sent
+        if (schema.get("type") == "string" and not ENDS & set(schema))
+        or (schema.get("type") == "array" and "maxItems" not in schema)
+    }
+
+    # Files end with the body, at 4 MiB.
+    assert endless == {"content"}
+
+
+def schemas_of(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Parameters and the fields of the body, by name."""
+    for parameter in operation["parameters"]:
+        if parameter.get("in") == "query":
+            yield parameter["name"], parameter["schema"]
+    if body := operation.get("requestBody"):
+        yield from fields_of("", body["content"]["application/json"]["schema"])
+
+
+def fields_of(name: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    yield name, schema
+    for inner, field in schema.get("properties", {}).items():
+        yield from fields_of(inner, field)
+    if "items" in schema:
+        yield from fields_of(name, schema["items"])
+
+
+async def test_a_mask_that_is_too_long_is_named(client, sales):
+    body = {"version": 1, "update_mask": "name," * 101}
+
+    answer = await client.patch(f"{CUSTOMERS}/01890000-0000-7000-8000-00000000000a", json=body)
+
+    assert answer.status_code == 400
+    [error] = answer.json()["errors"]
+    assert (error["pointer"], "500" in error["detail"]) == ("/update_mask", True)
     assert sales.asked == []

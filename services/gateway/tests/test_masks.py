@@ -76,6 +76,14 @@ async def test_a_field_that_is_not_known_is_named(client, sales, fields, said):
     assert sales.asked == []
 
 
+async def test_events_have_another_form_and_are_answered_whole(client):
+    answer = await client.get("/api/v1/events", params={"fields": "id"})
+
+    assert answer.status_code == 400
+    [problem] = answer.json()["errors"]
+    assert "is not a parameter that is known here" in problem["detail"]
+
+
 async def test_fields_are_named_once_and_for_reads_only(client):
     repeated = await client.get(f"{ORDERS}?fields=id&fields=state")
     command = await client.post(f"{ORDERS}/{ID}:confirm?fields=id")

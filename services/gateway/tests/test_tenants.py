@@ -88,6 +88,22 @@ async def test_a_company_is_read_and_listed_and_the_platform_is_none(operator, m
     assert refused.status_code == 404
 
 
+async def test_companies_are_found_by_filter_and_come_in_order(operator, company):
+    for number in (1, 3, 2):
+        made = await operator.post("/tenants", json=body(f"o{number}{company.slug}"))
+        assert made.status_code == 201, made.text
+    query = {"filter": f'slug:"{company.slug}" AND slug:"o"', "order_by": "slug desc"}
+
+    first = (await operator.get("/tenants", params=query | {"page_size": 2})).json()
+    token = first["next_page_token"]
+    second = (await operator.get("/tenants", params=query | {"page_token": token})).json()
+    wrong = await operator.get("/tenants", params={"filter": "reason = x"})
+
+    found = [one["slug"][:2] for page in (first, second) for one in page["tenants"]]
+    assert [slug for slug in found if slug[1].isdigit()] == ["o3", "o2", "o1"]
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (400, "/filter")
+
+
 async def test_short_names_are_unique_and_nothing_of_the_second_is_left(
     operator, made, gateway_database
 ):

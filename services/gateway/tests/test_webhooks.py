@@ -12,12 +12,14 @@ import pytest
 from common import ids
 from common.caller import Caller, acting_as
 from common.errors import InvalidRequest, NotFound, NotPermitted
+from common.pagination import Page
 from common.sealing import Seal
 from common.testing import as_user, rows_of
 from common.wire import timestamp
 from erp.events.v1.events_pb2 import Event
 from erp.gateway.v1 import webhook_pb2 as pb
 from erp.gateway.v1.jobs_pb2 import DeliverWebhook
+from erp.gateway.v1.webhook_service_pb2 import ListWebhookDeliveriesRequest
 from erp.sales.v1.events_pb2 import CustomerCreated
 from gateway import webhook_deliveries as deliveries
 from gateway import webhooks
@@ -187,6 +189,40 @@ async def test_nobody_has_events_sent_that_they_may_not_read(database, company):
                         tx, UUID(webhook.id), 1, {"types": list(types)}
                     )
                 )
+
+
+@pytest.mark.parametrize(
+    ("asked", "order_by", "places"),
+    [
+        ("", "", [2, 1, 0]),
+        ("", "create_time", [0, 1, 2]),
+        (f'event_type = "{CREATED}"', "", [2, 0]),
+        ("sequence < 3 AND state = pending", "create_time desc", [1, 0]),
+        ("attempt_count = 1", "", []),
+    ],
+)
+async def test_deliveries_are_found_by_filter_and_come_in_order(
+    database, company, asked, order_by, places
+):
+    webhook = await made(database)
+    types = (CREATED, "erp.sales.v1.OrderShipped", CREATED)
+    happened = [event(company, kind, number) for number, kind in enumerate(types, 1)]
+    for one in happened:
+        await sent(database, one)
+    request = ListWebhookDeliveriesRequest(
+        id=webhook.id, page_size=2, filter=asked, order_by=order_by
+    )
+    listed = []
+    for _ in range(2):
+        page = Page.from_wire(request)
+        rows, request.page_token = await database.read(
+            lambda tx, page=page: deliveries.list_of(tx, UUID(webhook.id), page, 0)
+        )
+        listed += [row.event_id for row in rows]
+        if not request.page_token:
+            break
+
+    assert listed == [happened[place].id for place in places]
 
 
 async def test_each_event_goes_to_each_webhook_that_wants_it_once(database, company):

@@ -1,9 +1,16 @@
 """Products are found by words."""
 
+import psycopg
 import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql
 
+from common.database import Database
 from common.errors import InvalidRequest
+from common.search import Search
+from common.testing import ServiceDatabase
 from erp.inventory.v1 import inventory_service_pb2 as api
+from inventory.tables import product_words, products
 from inventory.tests.stockroom import Stockroom
 from inventory.tests.test_products import change
 
@@ -72,3 +79,24 @@ async def test_a_query_of_no_word_or_too_many_is_refused(inventory: Stockroom, q
         await found(inventory, query)
 
     assert refused.value.violations[0].pointer == "/query"
+
+
+async def test_below_row_security_the_words_are_read_by_a_range_of_the_index(
+    inventory: Stockroom, database: Database, urls: ServiceDatabase
+) -> None:
+    search = Search(products.c.id, product_words)
+    with inventory.me():
+        async with database.read_transaction() as tx:
+            asked = select(products).where(await search.condition(tx, "oak tab"))
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    sql = asked.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+
+    with psycopg.connect(urls.app) as connection:
+        tenant = str(inventory.tenant_id)
+        connection.execute("SELECT set_config('erp.tenant_id', %s, true)", [tenant])
+        connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        plan = connection.execute(f"EXPLAIN {sql}".encode()).fetchall()
+
+    conditions = [step for (step,) in plan if "Index Cond" in step and "word" in step]
+    for word in ("oak", "tab"):
+        assert any(f"word >= '{word}'" in step and "word <" in step for step in conditions), plan
