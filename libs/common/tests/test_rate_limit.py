@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from common import ids, rate_limit, sliding_window
+from common import ids, rate_limit
 from common.breaker import Breaker
 from common.rate_limit import Bucket, RateLimiter
 from common.redis_clients import Role, open_redis
 from common.settings import load_settings
-from common.sliding_window import LocalWindows, Refusals, Verdict
+from common.sliding_window import LocalWindows
 from ops.valkey import EmbeddedValkey
 
 SECOND = 1_000_000
@@ -370,41 +370,6 @@ async def test_who_is_over_the_limit_costs_redis_nothing(limiter, redis, key):
 
     assert not any(verdict.taken for verdict in refusals)
     assert await scripts() == before
-
-
-async def test_whom_redis_refused_costs_it_nothing(redis, patient, key, monkeypatch):
-    monkeypatch.setattr(sliding_window, "_BELIEVED_SECONDS", 60.0)
-    other, limiter = RateLimiter(redis), RateLimiter(redis)
-    narrow = [bucket(key)]
-    await other.take(narrow, 5)
-    await limiter.take(narrow)
-
-    async def scripts():
-        return (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
-
-    before = await scripts()
-    refusals = [await limiter.take(narrow) for _ in range(50)]
-
-    assert not any(verdict.taken for verdict in refusals)
-    assert await scripts() == before
-
-
-def test_a_refusal_is_believed_until_there_is_room_and_for_a_second_at_most():
-    now = 100.0
-    refusals, soon, late = Refusals(lambda: now), bucket("soon"), bucket("late")
-    refusals.record(Verdict(False, soon, 1, 5000.0, 0.5, 0.8), cost=2, moment=now)
-    refusals.record(Verdict(False, late, 0, 5000.0, 9.0, 9.0), cost=1, moment=now)
-
-    now = 100.6
-    assert refusals.look([soon], cost=1) is None
-    assert refusals.look([soon], cost=2).retry_after_seconds == pytest.approx(0.2)
-
-    now = 100.9
-    assert refusals.look([soon], cost=2) is None
-    assert refusals.look([bucket("free"), late], cost=1).retry_after_seconds == pytest.approx(8.1)
-
-    now = 101.1
-    assert refusals.look([late], cost=1) is None
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_through_in_a_while(monkeypatch):
