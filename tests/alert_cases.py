@@ -159,6 +159,14 @@ CASES = {
         },
         minutes=1600,
     ),
+    "BackupCopyTooOld": Case(
+        fires={'kv_erp_backup_last_copy_timestamp_seconds{instance="a"}': "0x90"},
+        quiet={
+            # Copied every half an hour, in the seconds of the evaluation's own clock.
+            'kv_erp_backup_last_copy_timestamp_seconds{instance="a"}': "0x30 1800x30 3600x30",
+        },
+        minutes=85,
+    ),
     "QueueBacklog": Case(
         fires={
             'kv_erp_queue_waiting{service="sales", queue="high", instance="a"}': "600x40",

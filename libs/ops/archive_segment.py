@@ -88,25 +88,27 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _keys(file: str) -> Any:
+    if not file:
+        return None
     from ops.backup_keys import BackupKeys  # noqa: PLC0415
 
     return BackupKeys.read(Path(file))
 
 
 def main() -> None:
-    """Do what the first argument says."""
+    """Do what the arguments say."""
     match sys.argv[1:]:
         case ["--key-file", key_file, *words]:
-            keys = _keys(key_file)
+            pass
         case words:
-            keys = None
+            key_file = ""
     match words:
         case ["store", file, archive, name]:
-            store(Path(file), Path(archive), name, keys)
+            store(Path(file), Path(archive), name, _keys(key_file))
         case ["fetch", name, file, *places]:
             try:
-                fetch(name, Path(file), [Path(place) for place in places], keys)
-            except Exception as error:  # noqa: BLE001 (whatever it is, the file is there and no good)
+                fetch(name, Path(file), [Path(place) for place in places], _keys(key_file))
+            except Exception as error:  # noqa: BLE001 (whatever it is, the log does not end here)
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
                 sys.exit(BROKEN)
         case _:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from ops.errors import StackFailure
 from ops.files import write_json
 from ops.progress import Progress, quiet
 from ops.wal import stored_segment
+
+_METRIC = "kv_erp_backup_last_copy_timestamp_seconds"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,16 @@ class BackupCopy:
             removed = self.elsewhere.prune_alone(self.keep)
         if self.elsewhere.backups():
             self.elsewhere.write_metrics()
+        self._write_metric()
         return Copied([one.id for one in fresh], len(files), [one.id for one in removed])
+
+    def _write_metric(self) -> None:
+        lines = (
+            f"# HELP {_METRIC} When the second place last had all that there was.",
+            f"# TYPE {_METRIC} gauge",
+            f"{_METRIC} {time.time():.0f}",
+        )
+        self.store.tell("kv_erp_backup_copy.prom", lines)
 
     def _copy(self, backup: Backup) -> None:
         folder = self.elsewhere.folder(backup.id)

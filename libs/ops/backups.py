@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -225,9 +225,13 @@ class BackupStore:
             "# TYPE kv_erp_backup_last_success_bytes gauge",
             f"kv_erp_backup_last_success_bytes {newest.bytes}",
         )
-        fresh = self.directory / ".kv_erp_backup.prom"
+        self.tell("kv_erp_backup.prom", lines)
+
+    def tell(self, name: str, lines: Iterable[str]) -> None:
+        """Leave metrics for node_exporter's textfile collector, in one step."""
+        fresh = self.directory / f".{name}"
         fresh.write_text("\n".join(lines) + "\n")
-        fresh.replace(self.directory / "kv_erp_backup.prom")
+        fresh.replace(self.directory / name)
 
 
 def verify_tar(folder: Path) -> None:

@@ -22,7 +22,7 @@ class Ports:
 
     def __init__(self, previous: Mapping[str, int] | None = None) -> None:
         self._previous = previous or {}
-        self._sockets: dict[str, socket.socket] = {}
+        self._sockets: dict[str, tuple[socket.socket, ...]] = {}
         self.numbers: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -50,7 +50,8 @@ class Ports:
     def close(self) -> None:
         """Give all ports up."""
         for held in self._sockets.values():
-            held.close()
+            for one in held:
+                one.close()
         self._sockets.clear()
 
     def _hold(self, name: str, port: int) -> OSError | None:
@@ -64,13 +65,33 @@ class Ports:
         except OSError as error:
             holder.close()
             return error
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.numbers[name] = holder.getsockname()[1]
+        number = holder.getsockname()[1]
         if sys.platform == "linux":
-            self._sockets[name] = holder
+            try:
+                self._sockets[name] = holder, _claim(number)
+            except OSError as error:
+                holder.close()
+                return error
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             holder.close()
+        self.numbers[name] = number
         return None
+
+
+def _claim(port: int) -> socket.socket:
+    """Be the only stack that holds `port`, until the socket is closed or the process ends.
+
+    Two sockets with SO_REUSEADDR may be bound to one port as long as nobody listens. A name in
+    Linux's abstract namespace, which is the network's as the port is, belongs to one only.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0kv-erp port {port}")
+    except OSError:
+        claim.close()
+        raise
+    return claim
 
 
 def parse_port(text: str, variable: str) -> int:

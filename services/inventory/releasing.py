@@ -3,16 +3,14 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from itertools import groupby
 from uuid import UUID
 
-import structlog
 from sqlalchemy import text
 
 from common import caller, ids, outbox
 from common.database import Database, TooBusy, Transaction
 from common.errors import DomainError, NotFound
+from common.overdue import Overdue
 from erp.inventory.v1.events_pb2 import StockReleased
 from erp.inventory.v1.inventory_service_pb2 import ReleaseHoldRequest, ReleaseReservationRequest
 from inventory.backorders import fill, keys_of_waiting
@@ -30,10 +28,6 @@ from inventory.reservations import Origin, Reservation, State
 from inventory.stock import key_columns, lock_levels, try_lock_more, write_levels
 
 SYSTEM_REASON = "expired holds"
-# Most holds that one look at the clock ends; the next look follows at once while there are more.
-MOST_EXPIRED = 500
-
-log = structlog.get_logger()
 
 _HAS_EXPIRED = "reservation.state = 'held' AND reservation.expires_at <= :now"
 _EXPIRED = text(f"""
@@ -157,26 +151,7 @@ async def expire_on(
 
 async def expire_holds(database: Database) -> None:
     """End all holds whose time is over, of all tenants. Any number of workers may do it at once."""
-    while True:
-        window = {"now": datetime.now(UTC), "limit": MOST_EXPIRED}
-        async with database.system_transaction(SYSTEM_REASON) as connection:
-            rows = (await connection.execute(_EXPIRED, window)).all()
-        ended = True
-        for tenant_id, group in groupby(rows, key=lambda row: row.tenant_id):
-            ended &= await _expire_of(database, tenant_id, [row.id for row in group])
-        if not ended or len(rows) < MOST_EXPIRED:
-            return
-
-
-async def _expire_of(database: Database, tenant_id: UUID, over: Sequence[UUID]) -> bool:
-    """End holds of one tenant; whether that worked, so that one tenant's trouble is its own."""
-    with caller.acting_as(caller.service_caller("inventory", tenant_id)):
-        try:
-            await database.run(partial(expire, reservation_ids=over))
-        except DomainError as error:
-            log.info("expired holds stay", tenant_id=str(tenant_id), error=str(error))
-            return False
-    return True
+    await Overdue("inventory", SYSTEM_REASON, _EXPIRED, expire).end_all(database)
 
 
 async def _lock(

@@ -1,27 +1,20 @@
 """How orders end by themselves when their time is over: drafts expire, others are cancelled."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
-from functools import partial
-from itertools import groupby
 from uuid import UUID
 
-import structlog
 from sqlalchemy import text
 
 from common import caller
 from common.database import Database, Transaction
-from common.errors import DomainError
+from common.overdue import Overdue
 from sales.cancelling import announce, cancel
 from sales.lifecycle import ORDER
 from sales.orders import lock_orders, write_orders
 
 SYSTEM_REASON = "expired orders"
 REASON = "expired"
-# Most orders that one look at the clock ends; the next look follows at once while there are more.
-MOST_EXPIRED = 500
-
-log = structlog.get_logger()
 
 # Order.is_over says the same of one order; the index orders_expiring has these only.
 _OVER = text("""
@@ -51,23 +44,4 @@ async def expire_orders(tx: Transaction, order_ids: Collection[UUID]) -> None:
 
 async def expire_all(database: Database) -> None:
     """End orders whose time is over, of all tenants. Any number of workers may do it at once."""
-    while True:
-        window = {"now": datetime.now(UTC), "limit": MOST_EXPIRED}
-        async with database.system_transaction(SYSTEM_REASON) as connection:
-            rows = (await connection.execute(_OVER, window)).all()
-        ended = True
-        for tenant_id, group in groupby(rows, key=lambda row: row.tenant_id):
-            ended &= await _expire_of(database, tenant_id, [row.id for row in group])
-        if not ended or len(rows) < MOST_EXPIRED:
-            return
-
-
-async def _expire_of(database: Database, tenant_id: UUID, over: Sequence[UUID]) -> bool:
-    """End orders of one tenant; whether that worked, so that one tenant's trouble is its own."""
-    with caller.acting_as(caller.service_caller("sales", tenant_id)):
-        try:
-            await database.run(partial(expire_orders, order_ids=over))
-        except DomainError as error:
-            log.info("expired orders stay", tenant_id=str(tenant_id), error=str(error))
-            return False
-    return True
+    await Overdue("sales", SYSTEM_REASON, _OVER, expire_orders).end_all(database)

@@ -23,6 +23,7 @@ FOREIGN = {
     "process_start_time_seconds",
     "certmanager_certificate_expiration_timestamp_seconds",
     "kv_erp_backup_last_success_timestamp_seconds",
+    "kv_erp_backup_last_copy_timestamp_seconds",
 }
 # Prometheus adds these to whatever it scrapes.
 ADDED = {"job", "instance"}

@@ -49,7 +49,8 @@ def violations_of(gateway: str, token: str) -> list[dict[str, Any]]:
             timeout=TIMEOUT_SECONDS,
         )
     except httpx.TransportError as error:
-        raise StackFailure(f"The gateway at {gateway} cannot be reached: {error}.") from error
+        reason = str(error).rstrip(".")
+        raise StackFailure(f"The gateway at {gateway} cannot be reached: {reason}.") from error
     if answer.status_code != httpx.codes.OK:
         raise StackFailure(f"The check answered {answer.status_code}: {answer.text}")
     return list(answer.json()["violations"])

@@ -12,7 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ops.credentials import Credentials
 from ops.dev_directory import DevDirectory
+from ops.environment import Wiring
 from ops.errors import StackFailure
 from ops.files import read_json
 from ops.urls import with_database
@@ -61,6 +63,18 @@ def running_state() -> dict[str, Any]:
     if state is None:
         raise StackFailure(f"No stack is running in {directory.path}; `make run` starts one.")
     return dict(state)
+
+
+def running_wiring(inherited: Mapping[str, str]) -> Wiring:
+    """What connects the running stack's processes, for one more that ends by itself."""
+    state, directory = running_state(), DevDirectory(dev_directory())
+    return Wiring(
+        inherited=inherited,
+        superuser_url=state["databases"]["gateway"],
+        redis_url=state["redis"],
+        ports=read_json(directory.ports),
+        credentials=Credentials(directory.secrets),
+    )
 
 
 def operator_url(given: str | None) -> str:

@@ -4,12 +4,19 @@ import asyncio
 import secrets
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 from rich.table import Table
 
 from client import Client, Options, Problem, Unreachable
 from erp.client import types
-from ops.commands.console import failures_as_sentences, out, running_state
+from ops.commands.console import (
+    AsJson,
+    failures_as_sentences,
+    out,
+    print_json,
+    running_state,
+)
 from ops.errors import StackFailure
 
 LIST_PRICE = "120.00"
@@ -17,38 +24,59 @@ UNIT_COST = "70.00"
 SETTLED = Options(wait_seconds=10)
 
 
-def demo() -> None:
-    """Sell three oak tables and follow them into stock, invoice and ledger."""
+def demo(as_json: AsJson = False) -> None:
+    """Sell three oak tables and follow them into stock, invoice and ledger.
+
+    With --json the records that were made, as the API gives them.
+    """
     with failures_as_sentences():
         state = running_state()
-        asyncio.run(_play(state["gateway"], state["tenants"]["acme"]["token"]))
+        out.quiet = as_json
+        try:
+            made = asyncio.run(_play(state["gateway"], state["tenants"]["acme"]["token"]))
+        finally:
+            out.quiet = False
+    if as_json:
+        print_json(made)
 
 
-async def _play(url: str, token: str) -> None:
+async def _play(url: str, token: str) -> dict[str, Any]:
     try:
         async with Client(url, token) as erp:
-            await play(erp)
+            return await play(erp)
     except (Problem, Unreachable) as error:
         raise StackFailure(f"The gateway did not do it: {error}") from error
 
 
-async def play(erp: Client) -> None:
-    """The main job of the API, step by step."""
+async def play(erp: Client) -> dict[str, Any]:
+    """The main job of the API, step by step; the records that it made."""
     # Skus, codes and addresses are unique in a tenant, and the demo may be played twice.
     run = secrets.token_hex(2).upper()
     customer, product, warehouse = await make_master_records(erp, run)
-    await receive_stock(erp, product, warehouse)
+    receipt = await receive_stock(erp, product, warehouse)
     await show_stock(erp, "Stock before the order", product, warehouse)
     order = await order_and_confirm(erp, customer, product, warehouse)
-    await show_reservation(erp, order)
+    reservations = await show_reservation(erp, order)
     invoice = await show_invoice(erp, order)
-    await show_entry(erp, invoice)
+    entry = await show_entry(erp, invoice)
     await show_stock(erp, "Stock with the order reserved", product, warehouse)
     shipped = await erp.ship_order(order["id"], SETTLED)
     say("Shipped", f"{order['number']} is {shipped['shipment_state']}")
     await show_stock(erp, "Stock after shipping", product, warehouse)
-    await pay(erp, customer, invoice)
-    await show_trial_balance(erp)
+    payment = await pay(erp, customer, invoice)
+    balance = await show_trial_balance(erp)
+    return {
+        "customer": customer,
+        "product": product,
+        "warehouse": warehouse,
+        "receipt": receipt,
+        "order": await erp.get_order(order["id"]),
+        "reservations": reservations,
+        "invoice": await erp.get_invoice(invoice["id"]),
+        "journal_entry": entry,
+        "payment": payment,
+        "trial_balance": balance,
+    }
 
 
 async def make_master_records(
@@ -68,7 +96,9 @@ async def make_master_records(
     return customer, product, warehouse
 
 
-async def receive_stock(erp: Client, product: types.Product, warehouse: types.Warehouse) -> None:
+async def receive_stock(
+    erp: Client, product: types.Product, warehouse: types.Warehouse
+) -> types.StockReceipt:
     """A hundred tables arrive."""
     line: types.ReceiptLine = {
         "product_id": product["id"],
@@ -77,6 +107,7 @@ async def receive_stock(erp: Client, product: types.Product, warehouse: types.Wa
     }
     receipt = await erp.receive_stock(warehouse_id=warehouse["id"], lines=[line])
     say("Received", f"{receipt['number']}  100 of {product['sku']} for {UNIT_COST} EUR each")
+    return receipt
 
 
 async def order_and_confirm(
@@ -101,11 +132,13 @@ async def order_and_confirm(
     return order
 
 
-async def show_reservation(erp: Client, order: types.Order) -> None:
+async def show_reservation(erp: Client, order: types.Order) -> list[types.Reservation]:
     """What inventory holds for the order."""
-    for reservation in (await erp.list_reservations(order_id=order["id"]))["reservations"]:
+    reservations = (await erp.list_reservations(order_id=order["id"]))["reservations"]
+    for reservation in reservations:
         quantities = ", ".join(line["quantity"] for line in reservation["lines"])
         say("Reservation", f"{reservation['state']}: {quantities} pieces")
+    return reservations
 
 
 async def show_invoice(erp: Client, order: types.Order) -> types.Invoice:
@@ -119,7 +152,7 @@ async def show_invoice(erp: Client, order: types.Order) -> types.Invoice:
     return invoice
 
 
-async def show_entry(erp: Client, invoice: types.Invoice) -> None:
+async def show_entry(erp: Client, invoice: types.Invoice) -> types.JournalEntry:
     """The journal entry of an invoice."""
     entry = await erp.get_journal_entry(invoice["journal_entry_id"])
     rows = (
@@ -127,6 +160,7 @@ async def show_entry(erp: Client, invoice: types.Invoice) -> None:
         for line in entry["lines"]
     )
     out.print(ledger(f"Journal entry {entry['number']}", ("Account",), rows))
+    return entry
 
 
 async def show_stock(
@@ -142,10 +176,10 @@ async def show_stock(
         )
 
 
-async def pay(erp: Client, customer: types.Customer, invoice: types.Invoice) -> None:
+async def pay(erp: Client, customer: types.Customer, invoice: types.Invoice) -> types.Payment:
     """The customer pays the invoice in full."""
     due = invoice["amount_due"]
-    await erp.create_payment(
+    payment = await erp.create_payment(
         SETTLED,
         customer_id=customer["id"],
         amount=due,
@@ -154,9 +188,10 @@ async def pay(erp: Client, customer: types.Customer, invoice: types.Invoice) -> 
     )
     left = (await erp.get_invoice(invoice["id"]))["amount_due"]
     say("Paid", f"{money(due)} by bank transfer; {money(left)} of {invoice['number']} left")
+    return payment
 
 
-async def show_trial_balance(erp: Client) -> None:
+async def show_trial_balance(erp: Client) -> types.TrialBalance:
     """Every account's balance; both columns must add up to the same."""
     balance = await erp.get_trial_balance()
     rows = (
@@ -170,6 +205,7 @@ async def show_trial_balance(erp: Client) -> None:
     out.print(table)
     if debit != credit:
         raise StackFailure("The trial balance does not balance.")
+    return balance
 
 
 def ledger(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:

@@ -56,11 +56,15 @@ def retry(
     url: Url = None,
     token: Token = None,
     tenant: Tenant = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have failures tried again."""
     with failures_as_sentences():
         done = _each("retry", ids or [], targets(url, token, tenant), every=every)
-    out.print(f"{done} to be tried again")
+    if as_json:
+        print_json({"retried": done})
+    else:
+        out.print(f"{done} to be tried again")
 
 
 @app.command()
@@ -71,12 +75,16 @@ def discard(
     token: Token = None,
     tenant: Tenant = None,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Give failures up for good."""
     with failures_as_sentences():
         confirm("What is discarded is never done. Discard?", yes=yes)
         done = _each("discard", ids or [], targets(url, token, tenant), every=every)
-    out.print(f"{done} discarded")
+    if as_json:
+        print_json({"discarded": done})
+    else:
+        out.print(f"{done} discarded")
 
 
 def _each(verb: str, ids: list[str], clients: dict[str, httpx.Client], *, every: bool) -> int:

@@ -6,9 +6,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ops.commands.console import failures_as_sentences, out, running_state
+from ops.commands.console import (
+    AsJson,
+    failures_as_sentences,
+    out,
+    print_json,
+    running_state,
+)
 from ops.errors import StackFailure
 from ops.mailbox import StoredMail, mails_in
+
+_HEADERS = ("Date", "From", "To", "Subject", "Message-ID")
 
 app = typer.Typer(no_args_is_help=True, help="Mail that the local stack sent.")
 
@@ -16,15 +24,26 @@ app = typer.Typer(no_args_is_help=True, help="Mail that the local stack sent.")
 @app.command("list")
 def list_mails(
     to: Annotated[str, typer.Option(help="Only mail to this address.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """List all mail, oldest first."""
     with failures_as_sentences():
         found = [mail for mail in _mails() if to in ("", str(mail.message["Delivered-To"]))]
+    rows = [
+        {
+            "name": mail.name,
+            "to": str(mail.message["Delivered-To"]),
+            "subject": str(mail.message["Subject"]),
+        }
+        for mail in found
+    ]
+    if as_json:
+        print_json(rows)
+        return
     table = Table("name", "to", "subject", box=None)
-    for mail in found:
-        message = mail.message
-        table.add_row(mail.name, str(message["Delivered-To"]), str(message["Subject"]))
-    out.print(table if found else "No mail.")
+    for row in rows:
+        table.add_row(*row.values())
+    out.print(table if rows else "No mail.")
 
 
 @app.command("show")
@@ -33,13 +52,19 @@ def show(
         str, typer.Argument(help="As `list` prints it; the newest mail if absent.")
     ] = "",
     html: Annotated[bool, typer.Option("--html", help="The HTML part.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print one mail."""
     with failures_as_sentences():
         mail = _mail(name)
-    for header in ("Date", "From", "To", "Subject", "Message-ID"):
-        typer.echo(f"{header}: {mail.message[header]}")
-    typer.echo(f"\n{mail.body('html' if html else 'plain')}")
+    headers = {header: str(mail.message[header]) for header in _HEADERS}
+    body = mail.body("html" if html else "plain")
+    if as_json:
+        print_json({"name": mail.name, "headers": headers, "body": body})
+        return
+    for header, value in headers.items():
+        typer.echo(f"{header}: {value}")
+    typer.echo(f"\n{body}")
 
 
 def _mail(name: str) -> StoredMail:

@@ -9,20 +9,18 @@ import typer
 
 from ops.commands.console import (
     AsJson,
-    dev_directory,
     err,
     failures_as_sentences,
     out,
     print_json,
     print_rows,
-    running_state,
+    running_wiring,
 )
-from ops.credentials import DATABASES, Credentials
-from ops.dev_directory import DevDirectory
+from ops.credentials import DATABASES
+from ops.environment import Wiring
 from ops.errors import StackFailure
 from ops.migrations import Pending, pending
 from ops.progress import Progress
-from ops.urls import with_account
 
 
 def migrate(
@@ -40,7 +38,8 @@ def migrate(
     for --contract.
     """
     with failures_as_sentences():
-        urls = _owner_urls()
+        wiring = running_wiring(os.environ)
+        urls = {service: wiring.database_url(service, "owner") for service in DATABASES}
         lacking = {service: pending(service, url) for service, url in urls.items()}
         rows = [_row(one) for ones in lacking.values() for one in ones]
         if as_json:
@@ -53,7 +52,7 @@ def migrate(
         for service, ones in lacking.items():
             if ones:
                 with Progress(err).step(f"{service}: {len(ones)} revisions"):
-                    _migrate(service, urls[service])
+                    _migrate(service, wiring)
         if not as_json and rows:
             out.print("Every database has the newest schema.")
 
@@ -80,21 +79,9 @@ def _row(one: Pending) -> dict[str, Any]:
     }
 
 
-def _owner_urls() -> dict[str, str]:
-    urls = running_state()["databases"]
-    credentials = Credentials(DevDirectory(dev_directory()).secrets)
-    roles = {service: f"{service}_owner" for service in DATABASES}
-    return {
-        service: with_account(urls[service], role, credentials.role_password(role))
-        for service, role in roles.items()
-    }
-
-
-def _migrate(service: str, url: str) -> None:
-    own = ("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT", "KV_ERP_OPERATOR_URL", "KV_ERP_BACKUP_STORE")
-    kept = {name: value for name, value in os.environ.items() if name not in own}
-    environment = {**kept, "KV_ERP_MIGRATION_DATABASE_URL": url}
+def _migrate(service: str, wiring: Wiring) -> None:
     command = [sys.executable, "-m", service, "migrate"]
+    environment = wiring.for_migration(service)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StackFailure(f"The migrations of {service} failed.", done.stderr)

@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.console import dev_directory, failures_as_sentences, out, running_state
-from ops.credentials import Credentials
-from ops.dev_directory import DevDirectory
-from ops.environment import Wiring
+from ops.commands.console import (
+    AsJson,
+    failures_as_sentences,
+    out,
+    print_json,
+    running_wiring,
+)
 from ops.errors import StackFailure
-from ops.files import read_json
 
 
 def operator(
     name: Annotated[str, typer.Option(help="Whose; an older one of theirs ends.")] = "kv-erp",
+    as_json: AsJson = False,
 ) -> None:
     """Print a new token of an operator of the platform.
 
@@ -30,18 +33,14 @@ def operator(
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackFailure("No token was made.", done.stderr)
-        out.out(json.loads(done.stdout)["token"], highlight=False)
+    made = json.loads(done.stdout)["token"]
+    if as_json:
+        print_json({"name": name, "token": made})
+    else:
+        out.out(made, highlight=False)
 
 
 def _environment() -> dict[str, str]:
     if "DATABASE_URL" in os.environ:
         return dict(os.environ)
-    state, directory = running_state(), DevDirectory(dev_directory())
-    wiring = Wiring(
-        inherited=os.environ,
-        superuser_url=state["databases"]["gateway"],
-        redis_url=state["redis"],
-        ports=read_json(directory.ports),
-        credentials=Credentials(directory.secrets),
-    )
-    return wiring.for_migration("gateway")
+    return running_wiring(os.environ).for_migration("gateway")

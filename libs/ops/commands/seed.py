@@ -13,11 +13,10 @@ from ops.commands.console import (
     out,
     print_json,
     running_state,
+    running_wiring,
 )
-from ops.credentials import Credentials
 from ops.dev_directory import DevDirectory
-from ops.environment import Wiring
-from ops.files import read_json, write_json
+from ops.files import write_json
 from ops.progress import Progress
 from ops.seeding import Amount, fill, make_tenants
 
@@ -32,13 +31,7 @@ def seed(
     """Fill the running stack for load tests; every record goes through the API's own rules."""
     with failures_as_sentences():
         state, directory = running_state(), DevDirectory(dev_directory())
-        wiring = Wiring(
-            inherited={},
-            superuser_url=state["databases"]["gateway"],
-            redis_url=state["redis"],
-            ports=read_json(directory.ports),
-            credentials=Credentials(directory.secrets),
-        )
+        wiring = running_wiring({})
         amount = Amount(tenants, products, customers, stock)
         made = make_tenants(wiring, directory.logs / "gateway-seed.log", amount.tenants)
         filled = asyncio.run(fill(state["gateway"], wiring, made, amount, Progress(err)))

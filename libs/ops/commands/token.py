@@ -8,7 +8,13 @@ import typer
 
 from common.caller import service_caller
 from common.identity import Minter
-from ops.commands.console import dev_directory, failures_as_sentences, running_state
+from ops.commands.console import (
+    AsJson,
+    dev_directory,
+    failures_as_sentences,
+    print_json,
+    running_state,
+)
 from ops.credentials import DATABASES, Credentials
 from ops.dev_directory import DevDirectory
 from ops.errors import StackFailure
@@ -27,6 +33,7 @@ def group() -> None:
 def mint(
     tenant: Annotated[str, typer.Option(help="The tenant's short name, such as acme.")],
     audience: Annotated[str, typer.Option(help="The service to call.")] = "sales",
+    as_json: AsJson = False,
 ) -> None:
     """Print an identity that is valid for a minute: `-H "authorization: Bearer $(…)"`."""
     with failures_as_sentences():
@@ -39,4 +46,8 @@ def mint(
         name, _, seed = credentials.identity_key(OPERATOR).partition(":")
         minter = Minter(name, base64.urlsafe_b64decode(seed))
         caller = service_caller(OPERATOR, UUID(tenants[tenant]["id"]))
-        typer.echo(minter.mint(caller, audience))
+        identity = minter.mint(caller, audience)
+    if as_json:
+        print_json({"tenant": tenant, "audience": audience, "identity": identity})
+    else:
+        typer.echo(identity)

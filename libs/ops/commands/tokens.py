@@ -51,6 +51,7 @@ def revoke(
     tenant: Tenant = "acme",
     url: GatewayUrl = None,
     token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a token useless, everywhere at once."""
 
@@ -59,6 +60,8 @@ def revoke(
 
     with failures_as_sentences():
         as_tenant(url, token, tenant, work)
+    if as_json:
+        print_json({"revoked": token_id})
 
 
 def _show(tokens: Sequence[Any], *, as_json: bool) -> None:

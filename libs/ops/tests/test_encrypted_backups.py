@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from ops import archive_segment
+from ops.archive_segment import SEALED
 from ops.backups import PARTS, Backup, BackupStore
 from ops.errors import StackFailure
 from ops.main import app
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.restore import Restore
 from ops.tests.ledger import Ledger, entries
 
@@ -49,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     key = key_file(folder)
     store = BackupStore(folder / "it's 100% ours", key)
     store.prepare()
-    settings = store.wal.server_settings(300)
+    settings = {**store.wal.server_settings(300), **UNSYNCED}
     with EmbeddedPostgres(folder / "postgres", settings=settings) as postgres:
         ledger = Ledger(postgres, store)
         ledger.write("before")
@@ -147,6 +151,21 @@ def test_a_damaged_segment_ends_a_restore_with_an_error_not_early(
         Restore(store=store, backup=kept.backup, directory=tmp_path / "restored").run()
 
 
+@pytest.mark.parametrize("key", ["/no/such/key", ""])
+def test_a_segment_whose_key_cannot_be_had_is_no_end_of_the_log(
+    kept: Kept, tmp_path: Path, key: str
+) -> None:
+    segment = max(kept.store.wal.files()).name.removesuffix(SEALED)
+    options = ["--key-file", key] if key else []
+    command = [sys.executable, "-I", archive_segment.__file__, *options, "fetch", segment]
+
+    done = subprocess.run(
+        [*command, tmp_path / "segment", kept.store.wal.directory], capture_output=True, check=False
+    )
+
+    assert (done.returncode, (tmp_path / "segment").exists()) == (126, False)
+
+
 def test_a_copy_elsewhere_is_made_step_by_step_and_restores_alone(
     kept: Kept, tmp_path: Path
 ) -> None:
@@ -160,6 +179,8 @@ def test_a_copy_elsewhere_is_made_step_by_step_and_restores_alone(
     assert (unmounted.exit_code, "say --begin once" in unmounted.stderr) == (1, True)
     assert json.loads(first.stdout)["backups"] == [kept.backup.id]
     assert json.loads(again.stdout) == {"backups": [], "log_files": 0, "removed": []}
+    told = (kept.store.directory / "kv_erp_backup_copy.prom").read_text()
+    assert "\nkv_erp_backup_last_copy_timestamp_seconds " in told
     assert entries(tmp_path / "restored", kept.ledger) == ["before", "after"]
 
 

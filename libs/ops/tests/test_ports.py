@@ -49,6 +49,18 @@ def test_another_port_is_taken_when_that_of_the_last_run_is_in_use() -> None:
         assert second.take("sales.grpc") != port
 
 
+def test_of_two_stacks_that_start_at_once_one_gets_the_port() -> None:
+    with Ports() as search:
+        port = search.take("gateway.http")
+
+    # Neither has a server yet that listens.
+    with Ports() as first, Ports() as second:
+        assert first.take("gateway.http", preferred=port) == port
+        with pytest.raises(StackFailure, match=rf"Port {port} \(KV_ERP_HTTP_PORT\) is in use"):
+            second.take_exactly("gateway.http", port, "KV_ERP_HTTP_PORT")
+        assert second.take("gateway.http", preferred=port) != port
+
+
 def test_a_fixed_port_in_use_is_told_by_its_variable() -> None:
     with (
         socket.create_server((HOST, 0)) as other,
