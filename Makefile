@@ -6,7 +6,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo test test-chaos load lint format protos docs examples migrate bench audit clean
+.PHONY: help run demo test test-chaos load lint format protos docs examples migrate bench bench-edge bench-primitives audit clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ load: protos  ## Seed the running stack and let users work on it for a minute
 
 bench: protos  ## Measure orders, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
+
+bench-edge: protos  ## Measure the gateway and a noisy tenant, and write benchmarks/EDGE.md
+	@$(BIN)/python -m benchmarks.edge_report
 
 bench-primitives: protos  ## Measure jobs, locks, limits, cache and events, and write benchmarks/PRIMITIVES.md
 	@$(BIN)/python -m benchmarks primitives

@@ -39,7 +39,9 @@ async def serve(target: str, identity: str, tenant: str) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": orjson.dumps(write(order))})
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    # The protocol is named, since asyncio switches Nagle's algorithm off only where it sees it.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.bind(("127.0.0.1", 0))
         print(listening.getsockname()[1], flush=True)
         options = uvicorn.Config(app, lifespan="off", log_level="warning", loop="uvloop")
         await uvicorn.Server(options).serve([listening])

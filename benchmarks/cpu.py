@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-_IDLE_SECONDS = 1.0
+from benchmarks.load import Work, measure
+
+# Long enough for what a process does now and then to count as often as it happens.
+_IDLE_SECONDS = 10.0
 
 
 def used_ms(pid: int) -> float:
@@ -14,13 +16,15 @@ def used_ms(pid: int) -> float:
     return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e6
 
 
-async def cost_ms(pid: int, work: Callable[[], Awaitable[None]], count: int) -> float:
-    """What one piece of work costs a process, beyond what it uses while there is none."""
+async def idle_ms(pid: int) -> float:
+    """What a process uses in a second in which nobody asks it for anything."""
     before, began = used_ms(pid), time.perf_counter()
     await asyncio.sleep(_IDLE_SECONDS)
-    idle = (used_ms(pid) - before) / (time.perf_counter() - began)
-    before, began = used_ms(pid), time.perf_counter()
-    for _ in range(count):
-        await work()
-    spent = used_ms(pid) - before
-    return (spent - idle * (time.perf_counter() - began)) / count
+    return (used_ms(pid) - before) / (time.perf_counter() - began)
+
+
+async def cost_ms(pid: int, clients: int, work: Work, count: int, idle: float) -> float:
+    """What one piece of work costs a process, beyond what it uses in that time when idle."""
+    before = used_ms(pid)
+    load = await measure(clients, work, count)
+    return (used_ms(pid) - before - idle * load.seconds) / count

@@ -15,6 +15,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: str, token: str) -> None:
         self._head = f"Host: {host}\r\nAuthorization: Bearer {token}\r\n"
         self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[tuple[int, Any]] | None = None
 
     @classmethod
     async def open(cls, url: str, token: str) -> "Connection":
@@ -38,6 +39,8 @@ class Connection(asyncio.Protocol):
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
         assert self._transport is not None
+        if self._transport.is_closing():
+            raise ConnectionResetError("The server hung up.")
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = (
             f"{method} {path} HTTP/1.1\r\n{self._head}{more}"
@@ -53,6 +56,11 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         self._transport = transport
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("The server hung up."))
+
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
         self._parser.feed_data(data)
@@ -63,5 +71,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
+        assert self._answer is not None
         status = self._parser.get_status_code()
         self._answer.set_result((status, orjson.loads(self._body) if self._body else None))

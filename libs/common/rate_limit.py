@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from common.breaker import Breaker
 from common.errors import DomainError, StatusCode, Unavailable
-from common.sliding_window import Bucket, LocalWindows, Verdict
+from common.sliding_window import Bucket, LocalWindows, Refusals, Verdict
 
 __all__ = ["Bucket", "RateLimited", "RateLimiter", "Verdict"]
 
@@ -75,7 +75,9 @@ class RateLimiter:
     taken, by its clock. Every key expires a window after its last unit.
 
     What this process took is remembered here as well. Whoever is over the limit by that alone is
-    refused without asking Redis, and when Redis goes away or is flushed nobody starts afresh.
+    refused without asking Redis, and when Redis goes away or is flushed nobody starts afresh. Whom
+    Redis refused is refused here until there is room, for a second at most, so that a flood costs
+    Redis nothing.
 
     Args:
         redis: a client that gives up in time and repeats nothing (Role.LIMITS).
@@ -90,6 +92,7 @@ class RateLimiter:
         self._answer_seconds = answer_seconds
         self._replicas = replicas
         self._own = LocalWindows()
+        self._refusals = Refusals()
         self._breaker = Breaker("rate limits")
         self._waiting: list[_Question] = []
         self._asking: set[asyncio.Task[None]] = set()
@@ -100,10 +103,12 @@ class RateLimiter:
         What costs more than a whole limit takes all of it.
         """
         asked = time.monotonic()
-        verdict = self._own.look(buckets, cost)
+        verdict = self._refusals.look(buckets, cost) or self._own.look(buckets, cost)
         if verdict.taken:
             shared = await self._shared(buckets, cost) if self._breaker.lets_through() else None
             verdict = shared or self._local(buckets, cost)
+            if shared and not shared.taken:
+                self._refusals.record(shared, cost, asked)
         if verdict.taken:
             # From before Redis was asked, so that nothing is refused here which it would let in.
             self._own.record(buckets, cost, asked)

@@ -5,10 +5,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-__all__ = ["Bucket", "LocalWindows", "Verdict"]
+__all__ = ["Bucket", "LocalWindows", "Refusals", "Verdict"]
 
 # The least recently used go first; under a flood of strangers these are the strangers.
 _MOST_KEYS = 10_000
+# So that a flushed Redis, or a clock that was set, is noticed soon.
+_BELIEVED_SECONDS = 1.0
 
 
 class Bucket(NamedTuple):
@@ -87,3 +89,46 @@ class LocalWindows:
         while log and log[0] <= now - bucket.window_seconds:
             log.popleft()
         return log
+
+
+class _Refusal(NamedTuple):
+    """What was refused, and when."""
+
+    verdict: Verdict
+    cost: int
+    moment: float
+
+
+class Refusals:
+    """What others' units left no room for: who asks again is refused without looking again.
+
+    Units leave a window by time alone, so a refusal holds until there is room; it is believed for a
+    second at most.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: OrderedDict[str, _Refusal] = OrderedDict()
+
+    def look(self, buckets: Sequence[Bucket], cost: int) -> Verdict | None:
+        """The refusal that still holds for these buckets, if there is one."""
+        now = self._clock()
+        for bucket in buckets:
+            known = self._known.get(bucket.key)
+            if known is None or known.cost > cost or known.verdict.bucket != bucket:
+                continue
+            past, refused = now - known.moment, known.verdict
+            if past < min(refused.retry_after_seconds, _BELIEVED_SECONDS):
+                more = max(refused.more_after_seconds - past, 0.0)
+                wait = refused.retry_after_seconds - past
+                return refused._replace(
+                    time=refused.time + past, more_after_seconds=more, retry_after_seconds=wait
+                )
+        return None
+
+    def record(self, verdict: Verdict, cost: int, moment: float) -> None:
+        """Remember a refusal of what was asked for at this moment of the clock."""
+        self._known[verdict.bucket.key] = _Refusal(verdict, cost, moment)
+        self._known.move_to_end(verdict.bucket.key)
+        if len(self._known) > _MOST_KEYS:
+            self._known.popitem(last=False)

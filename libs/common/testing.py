@@ -16,7 +16,7 @@ from common.caller import Caller, acting_as
 from common.locks import Locks
 from ops.credentials import Credentials
 from ops.databases import prepare_databases
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.urls import with_account, with_database
 from ops.valkey import EmbeddedValkey
 
@@ -58,7 +58,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServers]:
     """PostgreSQL and Valkey on free ports, with the databases and roles of all services."""
     folder = tmp_path_factory.mktemp("servers")
     with (
-        EmbeddedPostgres(folder / "postgres") as postgres,
+        EmbeddedPostgres(folder / "postgres", settings=UNSYNCED) as postgres,
         EmbeddedValkey(folder / "valkey") as valkey,
     ):
         credentials = Credentials(folder / "secrets.json")

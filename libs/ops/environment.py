@@ -11,6 +11,7 @@ from ops.urls import postgres_url_from, with_account, with_address, with_databas
 WITHHELD = {
     "KV_ERP_HTTP_PORT",
     "KV_ERP_DEV_DIR",
+    "KV_ERP_DEV_FSYNC",
     "KV_ERP_TOKEN",
     "KV_ERP_OPERATOR_URL",
     "KV_ERP_BACKUP_STORE",

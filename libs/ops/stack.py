@@ -21,7 +21,7 @@ from ops.files import read_json, write_json
 from ops.mailbox import Mailbox
 from ops.node import Node
 from ops.ports import HOST, Ports, parse_port
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.processes import ProcessSpec
 from ops.progress import Progress, quiet
 from ops.readiness import wait_for_companies, wait_for_grpc, wait_for_http, wait_until
@@ -43,7 +43,8 @@ class Stack:
     `environment` (the caller's by default) configures it: KV_ERP_HTTP_PORT, DATABASE_URL or
     DB_HOST, REDIS_URL or REDIS_HOST; everything else in it is passed on to the services.
     `replicas` of the embedded PostgreSQL answer reads, and with `failover` one of them takes over
-    when the primary dies; `backups` is where its log is archived.
+    when the primary dies; `backups` is where its log is archived. Without `fsync` no commit waits
+    for the disk.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Stack:
         progress: Progress | None = None,
         replicas: int = 0,
         failover: bool = False,
+        fsync: bool = True,
         backups: BackupStore | None = None,
     ) -> None:
         self.directory = DevDirectory(directory)
@@ -63,6 +65,7 @@ class Stack:
         self._ports = Ports()
         self._supervisor: Supervisor | None = None
         self._failover = failover
+        self._fsync = fsync
         self._cluster: Cluster | None = None
         self._watch: asyncio.Task[None] | None = None
         self._backups = backups
@@ -227,7 +230,9 @@ class Stack:
         return cluster.url()
 
     def _postgres_settings(self) -> dict[str, str]:
-        settings = dict(PRIMARY_SETTINGS) if self._replica_names else {}
+        settings = {} if self._fsync else dict(UNSYNCED)
+        if self._replica_names:
+            settings |= PRIMARY_SETTINGS
         if self._backups is not None:
             self._backups.prepare()
             settings |= self._backups.wal.server_settings(ARCHIVE_SECONDS)

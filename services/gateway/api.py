@@ -115,7 +115,7 @@ class Api:
         origins: Origins = Origins(),  # noqa: B008 (frozen)
         timeout_seconds: float = 10.0,
         most_requests: int = 2000,
-        tenant_turns: int = 8,
+        tenant_turns: int = 4,
     ) -> None:
         self._routes = routes
         self._credentials = credentials

@@ -12,7 +12,7 @@ from pathlib import Path
 from fault_proxy import HOST, FaultProxy
 
 from ops.background import BackgroundStack, running
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.urls import with_address
 from ops.valkey import EmbeddedValkey
 
@@ -32,7 +32,10 @@ class System:
 @asynccontextmanager
 async def started(folder: Path, seed: int) -> AsyncIterator[System]:
     """Start all of it; the seed decides what the faults leave open."""
-    with EmbeddedPostgres(folder / "postgres") as postgres, EmbeddedValkey(folder / "v") as valkey:
+    with (
+        EmbeddedPostgres(folder / "postgres", settings=UNSYNCED) as postgres,
+        EmbeddedValkey(folder / "v") as valkey,
+    ):
         async with (
             FaultProxy(postgres.port, seed) as to_postgres,
             FaultProxy(valkey.port, seed) as to_valkey,

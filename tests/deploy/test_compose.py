@@ -15,7 +15,7 @@ from common.settings import load_settings
 from gateway.contract import SERVICES
 from ops.credentials import DATABASES, ROLE_KINDS
 from ops.main import app
-from ops.postgres import EmbeddedPostgres, postgres_binary
+from ops.postgres import UNSYNCED, EmbeddedPostgres, postgres_binary
 from ops.urls import with_account, with_database
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_only_this_machine_reaches_it() -> None:
 def test_its_databases_are_closed_to_all_but_their_own_roles(
     tmp_path: Path, secrets: dict[str, str]
 ) -> None:
-    with EmbeddedPostgres(tmp_path / "postgres", settings={"fsync": "off"}) as postgres:
+    with EmbeddedPostgres(tmp_path / "postgres", settings=UNSYNCED) as postgres:
         path = f"{postgres_binary('psql').parent}:{os.environ['PATH']}"
         server = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGUSER": "postgres"}
         account = {"PGPASSWORD": postgres.password, "PGDATABASE": "postgres"}

@@ -13,7 +13,7 @@ from shop import Shop, client_of, eur
 from ops.background import BackgroundStack, running
 from ops.credentials import DATABASES, ROLE_KINDS, Credentials
 from ops.databases import prepare_databases
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 
 # So few that connections change hands between tenants all the time.
 POOL_SIZE = 3
@@ -26,7 +26,7 @@ def pooled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack
     folder = tmp_path_factory.mktemp("pgbouncer")
     dev = tmp_path_factory.mktemp("pooled") / "dev"
     dev.mkdir()
-    with EmbeddedPostgres(folder.parent / "pooled-postgres") as postgres:
+    with EmbeddedPostgres(folder.parent / "pooled-postgres", settings=UNSYNCED) as postgres:
         credentials = Credentials(dev / "secrets.json")
         prepare_databases(postgres.superuser_url, credentials)
         roles = [f"{name}_{kind}" for name in DATABASES for kind in ROLE_KINDS]

@@ -25,7 +25,7 @@ __all__ = ["Address", "Secret", "Settings", "SettingsError", "Variable", "load_s
 
 # Read by the operators' command line, which starts the services in the same environment.
 _NAMES_OF_THE_COMMAND_LINE = (
-    *("KV_ERP_DEV_DIR", "KV_ERP_HTTP_PORT"),
+    *("KV_ERP_DEV_DIR", "KV_ERP_DEV_FSYNC", "KV_ERP_HTTP_PORT"),
     *("KV_ERP_OPERATOR_URL", "KV_ERP_BACKUP_STORE"),
 )
 

@@ -30,7 +30,7 @@ class EdgeSettings:
             "are others; the rest waits for its turn.",
             whole(1, 126),
         ),
-    ] = 8
+    ] = 4
     gateway_replicas: Annotated[
         int,
         Variable(

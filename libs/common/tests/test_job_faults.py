@@ -20,7 +20,7 @@ from common.tests.job_process import AFTER_COMMIT, BEFORE_EFFECT, KILL, LONG
 from common.tests.job_work import enqueued, states
 from common.tests.scratch import make_scratch
 from erp.sales.v1.events_pb2 import OrderCancelled, OrderSettled, OrderShipped
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.valkey import EmbeddedValkey
 
 DAY_SECONDS = 86_400.0
@@ -30,7 +30,7 @@ DAY_SECONDS = 86_400.0
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     with (
-        EmbeddedPostgres(folder / "postgres") as postgres,
+        EmbeddedPostgres(folder / "postgres", settings=UNSYNCED) as postgres,
         EmbeddedValkey(folder / "valkey") as valkey,
     ):
         yield Site(postgres, valkey, make_scratch(postgres.superuser_url), folder)

@@ -9,13 +9,15 @@ from sqlalchemy import text
 
 from common.connections import commit, connected, open_engine
 from common.errors import OutcomeUnknown, Unavailable
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.tests.conditions import until_blocking
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("alone") / "postgres") as postgres:
+    with EmbeddedPostgres(
+        tmp_path_factory.mktemp("alone") / "postgres", settings=UNSYNCED
+    ) as postgres:
         yield postgres
 
 

@@ -13,6 +13,14 @@ from ops.errors import StackFailure
 from ops.progress import Progress
 from ops.stack import Stack
 
+Fsync = Annotated[
+    bool,
+    typer.Option(
+        envvar="KV_ERP_DEV_FSYNC",
+        help="Whether commits wait for the disk. Without, a power cut loses data: for tests.",
+    ),
+]
+
 
 def up(
     replicas: Annotated[
@@ -32,6 +40,7 @@ def up(
             help="File of the key to encrypt the log with, from `kv-erp backup key`.",
         ),
     ] = None,
+    fsync: Fsync = True,
 ) -> None:
     """Start PostgreSQL, Valkey, every service, worker and the gateway; Ctrl-C stops them all."""
     with failures_as_sentences():
@@ -42,6 +51,7 @@ def up(
             progress=Progress(out),
             replicas=replicas,
             failover=failover,
+            fsync=fsync,
             backups=BackupStore(backups, backup_key) if backups else None,
         )
         interrupted = asyncio.run(_run(stack))

@@ -16,7 +16,7 @@ from ops import archive_segment
 from ops.backups import Backup, BackupStore
 from ops.errors import StackFailure
 from ops.main import app
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.restore import Restore
 from ops.tests.ledger import Ledger, entries
 from ops.wal import Segment, first_gap
@@ -27,7 +27,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     folder = tmp_path_factory.mktemp("backups")
     store = BackupStore(folder / "it's 100% ours")
     store.prepare()
-    settings = store.wal.server_settings(300)
+    settings = {**store.wal.server_settings(300), **UNSYNCED}
     with EmbeddedPostgres(folder / "postgres", settings=settings) as postgres:
         yield Ledger(postgres, store)
 

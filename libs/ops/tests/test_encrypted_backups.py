@@ -16,7 +16,7 @@ from ops.archive_segment import SEALED
 from ops.backups import PARTS, Backup, BackupStore
 from ops.errors import StackFailure
 from ops.main import app
-from ops.postgres import EmbeddedPostgres
+from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.restore import Restore
 from ops.tests.ledger import Ledger, entries
 
@@ -53,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     key = key_file(folder)
     store = BackupStore(folder / "it's 100% ours", key)
     store.prepare()
-    settings = store.wal.server_settings(300)
+    settings = {**store.wal.server_settings(300), **UNSYNCED}
     with EmbeddedPostgres(folder / "postgres", settings=settings) as postgres:
         ledger = Ledger(postgres, store)
         ledger.write("before")

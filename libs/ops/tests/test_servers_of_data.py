@@ -18,7 +18,7 @@ from ops.databases import prepare_databases
 from ops.errors import StackFailure
 from ops.ports import HOST
 from ops.postgres import EmbeddedPostgres
-from ops.tests.conditions import is_running
+from ops.tests.conditions import is_running, until_blocking
 from ops.urls import with_account, with_database
 from ops.valkey import EmbeddedValkey
 
@@ -134,11 +134,14 @@ signal.pause()
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda s: (proceed(orphan), sleep(s)))
     successor = EmbeddedPostgres(tmp_path / "postgres", password="same")
-    successor.prepare()
-    ended = not is_running(orphan)
-    proceed(orphan)
+    try:
+        successor.prepare()
+        monkeypatch.undo()
+        # Had it not waited, the orphan would stand still for ever.
+        until_blocking(lambda: not is_running(orphan))
+    finally:
+        proceed(orphan)
 
-    assert ended
     with successor:
         assert ask(successor.superuser_url, "SELECT 1") == 1
 
