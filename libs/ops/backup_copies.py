@@ -48,6 +48,8 @@ class BackupCopy:
             StackFailure: nothing was ever begun there: what should be mounted may not be.
         """
         progress = progress or quiet()
+        if self.elsewhere.directory.resolve() == self.store.directory.resolve():
+            raise StackFailure(f"{self.store.directory} is the store itself: --to another place.")
         if not (self.elsewhere.directory / "base").is_dir():
             raise StackFailure(
                 f"There is no copy of backups in {self.elsewhere.directory}: if all that should be"

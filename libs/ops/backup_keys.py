@@ -34,7 +34,8 @@ class BackupKeys:
         try:
             lines = file.read_text().split()
         except (OSError, UnicodeDecodeError) as error:
-            raise StackFailure(f"The backup key {file} cannot be read: {error}.") from error
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise StackFailure(f"The backup key {file} cannot be read: {why}.") from error
         keys = [_decoded(line) for line in lines]
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             sentence = f"{file} must hold a key of {KEY_BYTES} bytes in base64 on each line."

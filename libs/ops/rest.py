@@ -8,7 +8,7 @@ import typer
 
 from client.client import Client
 from client.problems import Problem, Unreachable
-from ops.commands.console import running_state
+from ops.commands.console import running_state, web_address
 from ops.errors import StackFailure
 
 __all__ = ["GatewayUrl", "Tenant", "Token", "as_operator", "as_tenant"]
@@ -17,7 +17,10 @@ Result = TypeVar("Result")
 Work = Callable[[Client], Awaitable[Result]]
 
 GatewayUrl = Annotated[
-    str | None, typer.Option("--url", help="The gateway; the running local stack's if absent.")
+    str | None,
+    typer.Option(
+        "--url", callback=web_address, help="The gateway; the running local stack's if absent."
+    ),
 ]
 Token = Annotated[str | None, typer.Option(envvar="KV_ERP_TOKEN", help="An API token, for --url.")]
 Tenant = Annotated[str, typer.Option(help="The tenant's short name, in a local stack.")]
@@ -52,5 +55,7 @@ def _call(url: str, token: str | None, work: Work[Result]) -> Result:
 
     try:
         return asyncio.run(call())
-    except (Problem, Unreachable) as error:
+    except Problem as error:
         raise StackFailure(str(error)) from error
+    except Unreachable as error:
+        raise StackFailure(f"The gateway at {url} cannot be reached.") from error

@@ -7,7 +7,13 @@ import httpx
 import typer
 from rich.table import Table
 
-from ops.commands.console import dev_directory, failures_as_sentences, out, running_state
+from ops.commands.console import (
+    dev_directory,
+    failures_as_sentences,
+    out,
+    running_state,
+    web_address,
+)
 from ops.dev_directory import DevDirectory
 from ops.errors import StackFailure
 from ops.files import read_json
@@ -17,7 +23,8 @@ TIMEOUT_SECONDS = 120.0
 
 def audit(
     url: Annotated[
-        str | None, typer.Option(help="The gateway; the running local stack if absent.")
+        str | None,
+        typer.Option(callback=web_address, help="The gateway; the running local stack if absent."),
     ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="KV_ERP_TOKEN", help="An API token of the tenant at --url.")
@@ -49,8 +56,7 @@ def violations_of(gateway: str, token: str) -> list[dict[str, Any]]:
             timeout=TIMEOUT_SECONDS,
         )
     except httpx.TransportError as error:
-        reason = str(error).rstrip(".")
-        raise StackFailure(f"The gateway at {gateway} cannot be reached: {reason}.") from error
+        raise StackFailure(f"The gateway at {gateway} cannot be reached: {error}.") from error
     if answer.status_code != httpx.codes.OK:
         raise StackFailure(f"The check answered {answer.status_code}: {answer.text}")
     return list(answer.json()["violations"])

@@ -25,11 +25,28 @@ err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def web_address(url: str | None) -> str | None:
+    """An option's value that must be an address of HTTP."""
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"{url!r} must begin with http:// or https://")
+    return url
+
+
+def postgres_address(url: str | None) -> str | None:
+    """An option's value that must be a PostgreSQL server's."""
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        raise typer.BadParameter(f"{url!r} must be like postgresql://user:password@host/postgres")
+    return url
+
+
 OperatorUrl = Annotated[
     str | None,
     typer.Option(
         "--url",
         envvar="KV_ERP_OPERATOR_URL",
+        callback=postgres_address,
         help="The server's superuser; the running local stack's if absent.",
     ),
 ]
@@ -98,7 +115,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, empty: str) -> 
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     # What reads a pipe has no edge at which a row would have to be folded.
-    out.print(table, width=None if out.is_terminal else _PIPED_WIDTH)
+    (out if out.is_terminal else Console(width=_PIPED_WIDTH)).print(table)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -91,15 +91,13 @@ def _each(verb: str, ids: list[str], clients: dict[str, httpx.Client], *, every:
     """Do this to the failures that are meant; how many they were."""
     if bool(ids) == every:
         raise StackFailure("Name ids, or say --all.")
-    done = 0
-    for client in clients.values():
-        known = {failure["id"] for failure in _all(client)}
-        for failure_id in known if every else known & set(ids):
-            ask(client, "POST", f"/failed-jobs/{failure_id}:{verb}")
-            done += 1
-    if not every and done < len(set(ids)):
-        raise StackFailure(f"{done} of {len(set(ids))} were there.")
-    return done
+    known = {failure["id"]: client for client in clients.values() for failure in _all(client)}
+    if unknown := [failure_id for failure_id in ids if failure_id not in known]:
+        raise StackFailure(f"There is no failed job {unknown[0]}; nothing was done.")
+    wanted = known if every else dict.fromkeys(ids)
+    for failure_id in wanted:
+        ask(known[failure_id], "POST", f"/failed-jobs/{failure_id}:{verb}")
+    return len(wanted)
 
 
 def _all(client: httpx.Client) -> list[dict[str, Any]]:

@@ -5,10 +5,13 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from ops.commands.console import running_state
+from ops.commands.console import running_state, web_address
 from ops.errors import StackFailure
 
-Url = Annotated[str | None, typer.Option(help="The gateway; the running local stack if absent.")]
+Url = Annotated[
+    str | None,
+    typer.Option(callback=web_address, help="The gateway; the running local stack if absent."),
+]
 Token = Annotated[
     str | None, typer.Option(envvar="KV_ERP_TOKEN", help="An API token of the tenant at --url.")
 ]
