@@ -42,6 +42,8 @@ OF_PATH = {
     "/webhooks/{id}:test": "webhook_id",
     "/webhooks/{id}/deliveries": "webhook_id",
     "/roles/{id}": "role_id",
+    "/tenants/{id}:delete": "tenant_id",
+    "/tenant-deletions/{id}": "tenant_id",
     "/api-tokens/{id}": "api_token_id",
     "/invoices/{id}:credit": "invoice_id",
 }
@@ -190,7 +192,9 @@ def is_at_rest(stack: BackgroundStack, company: Company) -> bool:
             ):
                 return False
     untried = "SELECT 1 FROM webhook_deliveries WHERE tenant_id = %s AND attempts = 0"
-    return not testing.rows_of(databases["gateway"], untried, company.id)
+    unwritten = "SELECT 1 FROM tenant_exports WHERE tenant_id = %s AND state <> 'finished'"
+    left = [testing.rows_of(databases["gateway"], one, company.id) for one in (untried, unwritten)]
+    return not any(left)
 
 
 def fingerprint(stack: BackgroundStack, company: Company) -> dict[str, Any]:
