@@ -12,6 +12,9 @@ due. Beside it another asks without minding refusals, in a process of its own:
   back. It shows what stands before a light request, and cannot show more: all processes share the
   machine's cores with the noise, which leaves none of them idle, so everything takes longer by the
   CPU alone. No target can be set for it here.
+
+A p99 of a few hundred requests varies by itself: how much, the times alone of one run show, which
+are all of the same. A ratio within that says nothing.
 """
 
 import asyncio
