@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 __all__ = ["Bucket", "LocalWindows", "Refusals", "Verdict"]
@@ -40,6 +41,9 @@ class Verdict(NamedTuple):
         return self.time + self.more_after_seconds
 
 
+_WAIT, _REMAINING = attrgetter("retry_after_seconds"), attrgetter("remaining")
+
+
 class LocalWindows:
     """What this process has let in: for each key, a log with the time of every unit."""
 
@@ -51,8 +55,8 @@ class LocalWindows:
         """What taking would come to, when this process may have 1/`share` of each limit."""
         now = self._clock()
         verdicts = [self._look(bucket, cost, share, now) for bucket in buckets]
-        refusal = max(verdicts, key=lambda verdict: verdict.retry_after_seconds)
-        return refusal if not refusal.taken else min(verdicts, key=lambda item: item.remaining)
+        refusal = max(verdicts, key=_WAIT)
+        return refusal if not refusal.taken else min(verdicts, key=_REMAINING)
 
     def record(self, buckets: Sequence[Bucket], cost: int, moment: float) -> None:
         """Remember what was taken at this moment of the clock."""

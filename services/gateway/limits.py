@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from common.rate_limit import Bucket, RateLimited, RateLimiter, Verdict
 from gateway.answers import Headers
@@ -65,14 +66,18 @@ def _headers(buckets: Sequence[Bucket], verdict: Verdict) -> Headers:
     Source: draft-ietf-httpapi-ratelimit-headers-10, where t is the seconds until there is more.
     """
     bucket, left = verdict.bucket, verdict.remaining
-    policies = ", ".join(
-        f'"{bucket.name}";q={bucket.limit};w={bucket.window_seconds:g}' for bucket in buckets
-    )
+    policies = _policies(tuple((one.name, one.limit, one.window_seconds) for one in buckets))
     state = f'"{bucket.name}";r={left};t={math.ceil(verdict.more_after_seconds)}'
     return (
         (b"x-ratelimit-limit", b"%d" % bucket.limit),
         (b"x-ratelimit-remaining", b"%d" % left),
         (b"x-ratelimit-reset", b"%d" % math.ceil(verdict.reset)),
         (b"ratelimit", state.encode()),
-        (b"ratelimit-policy", policies.encode()),
+        (b"ratelimit-policy", policies),
     )
+
+
+@lru_cache(maxsize=256)
+def _policies(budgets: tuple[tuple[str, int, float], ...]) -> bytes:
+    """What clients are told of their budgets: the same for all on one plan."""
+    return ", ".join(f'"{name}";q={limit};w={span:g}' for name, limit, span in budgets).encode()
