@@ -16,6 +16,7 @@ class Company:
 
     id: str
     token: str
+    slug: str
 
 
 async def found(stack: BackgroundStack) -> Company:
@@ -30,7 +31,7 @@ async def found(stack: BackgroundStack) -> Company:
         made = await client.post("/tenants", json={**body, "plan": "unmetered"}, headers=operator)
         assert made.status_code == 201, made.text
         token = await _token(client, {"tenant": slug, **admin})
-    return Company(made.json()["id"], token)
+    return Company(made.json()["id"], token, slug)
 
 
 def client_of(stack: BackgroundStack, company: Company) -> httpx.AsyncClient:

@@ -26,6 +26,7 @@ SHARED = {
     "erp.events.v1.EventLog": ("inventory", "accounting", "sales", "gateway"),
     "erp.audit.v1.AuditLog": ("inventory", "accounting", "sales"),
     "erp.jobs.v1.JobService": ("inventory", "accounting", "sales"),
+    "erp.tenants.v1.TenantRows": ("inventory", "accounting", "sales"),
     "erp.audit.v1.Auditor": ("inventory", "accounting", "sales"),
     "erp.events.v1.EventPublisher": ("gateway",),
 }

@@ -84,6 +84,7 @@ async def _of_bulk(shop: Shop) -> dict[str, str]:
         "customer_import_id": await shop.post("/imports/customers", {"content": "name\nOne\n"}),
         "product_export_id": await shop.post("/exports/products", {}),
         "customer_export_id": await shop.post("/exports/customers", {}),
+        "tenant_export_id": await shop.post("/tenant-exports", {}),
         "trial_balance_export_id": await shop.post("/exports/trial-balance", {}),
     }
     return {name: record["id"] for name, record in made.items()}

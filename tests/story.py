@@ -44,13 +44,17 @@ async def _play(
     client: httpx.AsyncClient, operator: dict[str, str], admin: dict[str, str]
 ) -> dict[str, Any]:
     run, digits = f"-{secrets.token_hex(3)}", str(secrets.randbelow(9_000) + 1_000)
+    session: dict[str, str] = {}
     known: dict[str, Any] = {"admin": admin}
     known_routes = routes()
     for step in story():
         route, headers = known_routes[step.operation], operator if step.by_operator else {}
+        if step.by_session:
+            headers = session
         asked = partial(_ask, client, route, step, known, run, digits, headers)
         answer = await eventually(asked, f"{step.name} has {step.until}")
         known[step.name] = answer.json() if answer.content else None
+        session |= session_in(answer)
     del known["admin"]
     return shown(known, run, digits)
 
@@ -66,18 +70,33 @@ async def _ask(
 ) -> httpx.Response | None:
     """The answer; nothing while it lacks what the story waits for."""
     path = route.template.format(**filled(step.path, known))
-    answer = await client.request(
+    request = client.build_request(
         route.verb,
         path.removeprefix("/api/v1"),
         params=filled(step.query, known),
         json=filled(step.body, known, run, digits),
         headers={**headers, **({"Prefer": f"wait={step.wait}"} if step.wait else {})},
     )
+    if step.by_session:
+        # With it the cookie would mean nothing.
+        del request.headers["Authorization"]
+    answer = await client.send(request)
     expected = int(route.success)
     assert answer.status_code == expected, f"{step.name}: {answer.status_code} {answer.text}"
     if step.until and not step.until.items() <= answer.json().items():
         return None
     return answer
+
+
+def session_in(answer: httpx.Response) -> dict[str, str]:
+    """The headers by which a session goes on that this answer begins or renews."""
+    found: dict[str, str] = {}
+    for cookie in answer.headers.get_list("set-cookie"):
+        if "session=" in cookie:
+            found["Cookie"] = cookie.partition(";")[0]
+    if found and "csrf_token" in (body := answer.json() if answer.content else {}):
+        found["X-CSRF-Token"] = body["csrf_token"]
+    return found
 
 
 def shown(answers: Any, run: str, digits: str) -> Any:

@@ -5,7 +5,9 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from common.database import Database
+from common.database import Database, Transaction
+from common.errors import InvalidRequest
+from common.partitions import EVENTS
 from common.wire import timestamp
 from erp.events.v1 import events_pb2 as pb
 from erp.events.v1 import events_pb2_grpc as rpc
@@ -27,6 +29,10 @@ _READ = text("""
     WHERE head.tenant_id = :tenant_id
     ORDER BY event.sequence
 """)
+# A tenant's numbers have no gap, so the one after a position is there for as long as it is kept.
+_NEXT = text("""
+    SELECT EXISTS (SELECT FROM events WHERE tenant_id = :tenant_id AND sequence = :after + 1)
+""")
 _HEADS = text("SELECT tenant_id, sequence FROM event_heads WHERE changed_at >= :since")
 _ALL_HEADS = text("SELECT tenant_id, sequence FROM event_heads")
 
@@ -39,7 +45,11 @@ class EventLogServicer(rpc.EventLogServicer):
         self._database = database
 
     async def Read(self, request: pb.ReadRequest, context: object = None) -> pb.ReadResponse:
-        """Events after a position, and how far that looked."""
+        """Events after a position, and how far that looked.
+
+        Raises:
+            InvalidRequest: events after the position are no longer kept, and none is to be missed.
+        """
         limit = 0 if request.head_only else request.limit or DEFAULT_LIMIT
         async with self._database.read_transaction(fresh=True) as tx:
             rows = await tx.rows(
@@ -54,6 +64,8 @@ class EventLogServicer(rpc.EventLogServicer):
                     "limit": limit,
                 },
             )
+            if request.without_gap and request.after:
+                await _demand_next(tx, request.after, rows)
             events = [self._event(tx.tenant_id, row) for row in rows if row.sequence is not None]
         return pb.ReadResponse(
             events=events, position=_looked_at(request.after, rows, events, limit)
@@ -85,6 +97,17 @@ class EventLogServicer(rpc.EventLogServicer):
             data=row.data,
             request_id=row.request_id,
             traceparent=row.traceparent,
+        )
+
+
+async def _demand_next(tx: Transaction, after: int, rows: Sequence[Row[Any]]) -> None:
+    if not rows or rows[0].head <= after or rows[0].sequence == after + 1:
+        return
+    if not await tx.scalar(_NEXT, {"tenant_id": tx.tenant_id, "after": after}):
+        raise InvalidRequest.of(
+            "/after",
+            f"is a place after which events are no longer kept ({EVENTS.days} days): "
+            "read from the oldest, without it, or from now",
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
-from common import audit_seals, event_log, figures, outbox, partitions
+from common import audit_seals, event_log, figures, outbox, partitions, tenant_rows
 from common.audit_log import AuditLogServicer
 from common.audit_seals import seal_audit_log
 from common.cache import Cache
@@ -46,16 +46,19 @@ from common.rpc_policy import read_policies
 from common.server import Service, serve
 from common.settings import Settings
 from common.tasks import end
+from common.tenant_rows_servicer import TenantRowsServicer
 from erp.audit.v1 import audit_log_pb2, audit_log_pb2_grpc, audit_pb2, audit_pb2_grpc
 from erp.events.v1 import events_pb2, events_pb2_grpc
 from erp.events.v1.events_pb2 import Event, PublishRequest
 from erp.jobs.v1 import job_service_pb2, job_service_pb2_grpc
+from erp.tenants.v1 import tenant_rows_service_pb2, tenant_rows_service_pb2_grpc
 
 EVENT_LOG = events_pb2.DESCRIPTOR.services_by_name["EventLog"]
 EVENT_PUBLISHER = events_pb2.DESCRIPTOR.services_by_name["EventPublisher"]
 JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 AUDITOR = audit_pb2.DESCRIPTOR.services_by_name["Auditor"]
 AUDIT_LOG = audit_log_pb2.DESCRIPTOR.services_by_name["AuditLog"]
+TENANT_ROWS = tenant_rows_service_pb2.DESCRIPTOR.services_by_name["TenantRows"]
 # What every service looks past tenants for.
 SYSTEM_REASONS = frozenset(
     {
@@ -65,6 +68,7 @@ SYSTEM_REASONS = frozenset(
         audit_seals.SYSTEM_REASON,
         tables.SYSTEM_REASON,
         PARKED_EVENTS,
+        tenant_rows.SYSTEM_REASON,
     }
 )
 
@@ -116,6 +120,10 @@ class Runtime:
             habits=habits_of(settings),
         )
 
+    def handle(self, *handlers: ModuleType | SimpleNamespace) -> None:
+        """Do these jobs as well: handlers that need what is open by now."""
+        self.handlings = {**self.handlings, **handlings_of(handlers)}
+
     @cached_property
     def locks(self) -> Locks:
         """The process's locks, on a connection of their own. Opened when first asked for.
@@ -157,6 +165,11 @@ class Runtime:
                 AUDIT_LOG,
                 audit_log_pb2_grpc.add_AuditLogServicer_to_server,
                 AuditLogServicer(self.name, self.database),
+            ),
+            Service(
+                TENANT_ROWS,
+                tenant_rows_service_pb2_grpc.add_TenantRowsServicer_to_server,
+                TenantRowsServicer(self.database),
             ),
         )
         async with self._ringing():

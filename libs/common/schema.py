@@ -46,8 +46,27 @@ def protect(service: str, table: str, *, append_only: bool = False) -> str:
         CREATE POLICY {table}_tenant ON {table} TO {service}_app USING ({mine}) WITH CHECK ({mine});
         CREATE POLICY {table}_system ON {table} TO {service}_system USING (true) WITH CHECK (true);
         GRANT {rights} ON {table} TO {service}_app;
-        GRANT SELECT ON {table} TO {service}_system;
+        GRANT SELECT, DELETE ON {table} TO {service}_system;
     """
+
+
+def removable(service: str) -> str:
+    """SQL that lets the system role remove rows of all tables: of tenants that are deleted."""
+    return f"""
+        DO $$
+        DECLARE
+            name text;
+        BEGIN
+            FOR name IN
+                SELECT c.relname FROM pg_class AS c
+                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = 1
+                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+                  AND NOT c.relispartition AND a.attname = 'tenant_id'
+            LOOP
+                EXECUTE format('GRANT DELETE ON %I TO {service}_system', name);
+            END LOOP;
+        END $$;
+    """  # noqa: S608 (the name of a service)
 
 
 def protect_all(service: str, tables: Sequence[str], append_only: Sequence[str] = ()) -> str:

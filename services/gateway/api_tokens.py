@@ -143,7 +143,7 @@ async def find_holder(database: Database, token_hash: bytes) -> Holder | None:
         if row.user_id is not None:
             bound = await connection.execute(roles_of_active(row.tenant_id, row.user_id))
             permissions = meet(permissions, together(bound))
-    suspended = row.state == "suspended"
+    suspended = row.state != "active"
     return Holder(row.id, row.tenant_id, permissions, row.expires_at, row.plan, suspended)
 
 

@@ -32,6 +32,8 @@ from common.identity import verifier_of
 from common.jobs.bell import JobBell
 from common.jobs.enqueueing import store_jobs
 from common.jobs.handlers import handlings_of, queues_of
+from common.mailer import Mailer
+from common.mailing import sending_by
 from common.process import Stop
 from common.rate_limit import RateLimiter
 from common.redis_clients import Role, open_redis
@@ -57,6 +59,7 @@ from gateway import (
     operators,
     peers,
     tenants,
+    webhook_notices,
 )
 from gateway.api import Api
 from gateway.audit_pages import AuditLogs
@@ -82,13 +85,16 @@ from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
 from gateway.site import site
+from gateway.tenant_data_setup import handlers_of
+from gateway.tenant_exports import SYSTEM_REASON as OLD_EXPORTS
+from gateway.tenant_exports import forget_old_exports
 from gateway.webhook_deliveries import SYSTEM_REASON as OLD_DELIVERIES
 from gateway.webhook_deliveries import forget_old_deliveries
 from gateway.webhook_setup import sender_of, webhook_service
 
 NAME = peers.OWN_NAME
 # Modules with the gateway's handlers of jobs.
-HANDLERS: tuple[ModuleType, ...] = ()
+HANDLERS: tuple[ModuleType, ...] = (webhook_notices,)
 SYSTEM_REASONS = frozenset(
     {
         api_tokens.LOOKUP,
@@ -96,6 +102,7 @@ SYSTEM_REASONS = frozenset(
         operators.SYSTEM_REASON,
         tenants.LOOKUP,
         OLD_DELIVERIES,
+        OLD_EXPORTS,
         *runtime.SYSTEM_REASONS,
     }
 )
@@ -164,14 +171,19 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
     handlers: list[Any] = [*HANDLERS, sender_of(settings).handlers]
     opened = Runtime(NAME, settings, reasons, handlers)
     channels = {
-        name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG) for name in SERVICES if name != NAME
+        name: opened.channel(name, _AUDITOR, runtime.AUDIT_LOG, runtime.TENANT_ROWS)
+        for name in SERVICES
+        if name != NAME
     }
+    opened.handle(*handlers_of(channels, opened.database))
     audit_logs = AuditLogs(peers.audit_logs(channels, opened.database))
     invariants = _invariants(channels, opened.database, audit_logs)
     seconds = settings.invariants_seconds
     watching = invariants_watch.duties(invariants.check, opened.database, seconds)
-    duties = [*watching, forget_old_deliveries(opened.database)]
-    await opened.work(stop, options, listeners, duties, FIGURES)
+    database = opened.database
+    duties = [*watching, forget_old_deliveries(database), forget_old_exports(database)]
+    with sending_by(Mailer(settings)):
+        await opened.work(stop, options, listeners, duties, FIGURES)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from gateway.privileges import Privileges
 from gateway.session_servicer import SessionServicer
 from gateway.settling_in import SettlingIn
 from gateway.standings import Standings
+from gateway.tenant_data_setup import tenant_data_service
 from gateway.tenant_servicer import TenantServicer
 from gateway.user_servicer import UserServicer
 
@@ -85,7 +86,8 @@ class Entrance:
         logins = Logins(database, sessions, passwords, LoginLimits(limiter, seal))
         users = UserServicer(database, passwords, Privileges(database, sessions))
         tenants = TenantServicer(database, passwords, SettlingIn(auditors))
-        return cls(door, sessions, _services(SessionServicer(logins), users, tenants))
+        services = _services(SessionServicer(logins), users, tenants)
+        return cls(door, sessions, [*services, tenant_data_service(database)])
 
 
 def _services(

@@ -206,6 +206,24 @@ class TenantExists(BrokenRule):
     slug: str
 
 
+@dataclass(eq=False)
+class TenantDeleted(BrokenRule):
+    """The company is deleted, for good."""
+
+    detail = "The tenant {slug} is deleted."
+
+    slug: str
+
+
+@dataclass(eq=False)
+class TenantNotSuspended(BrokenRule):
+    """Only a company that is kept out can be deleted."""
+
+    detail = "The tenant {slug} must be suspended before it can be deleted."
+
+    slug: str
+
+
 class ApiTokenNotFound(NotFound):
     """No such token, or it was revoked: 404."""
 

@@ -71,12 +71,14 @@ class EventPages:
         """The next events of these services for the caller at hand.
 
         Raises:
+            InvalidRequest: what followed the cursor is no longer kept.
             Unavailable: one of them is away; a page never leaves out what belongs on it.
         """
         requests = {}
         for source in sources:
             own = [kind for kind in types if source_of(kind) == source]
-            requests[source] = ReadRequest(after=cursor.of(source), types=own, limit=limit)
+            after = cursor.of(source)
+            requests[source] = ReadRequest(after=after, types=own, limit=limit, without_gap=True)
         answers = await self._ask(requests)
         return _merged(cursor, answers, limit)
 

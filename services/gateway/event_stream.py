@@ -107,6 +107,9 @@ class EventStreams:
             raise TooManyAtOnce
         types = parse_types(message.types)
         cursor = await self._pages.start(request.last_event_id or message.after)
+        # Who is away is waited for later; who has forgotten what comes next says so now.
+        with contextlib.suppress(Unavailable):
+            await self._pages.read(cursor, self._pages.sources_of(who, types), types, 1)
         return EventStream(self, who, client, request, types, cursor)
 
     @contextlib.contextmanager

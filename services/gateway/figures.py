@@ -6,7 +6,7 @@ FIGURES = (
     Figure(
         "kv_erp_tenants",
         "Companies, by plan.",
-        "SELECT plan, count(*) FROM tenants GROUP BY plan",
+        "SELECT plan, count(*) FROM tenants WHERE state <> 'deleted' GROUP BY plan",
         ("plan",),
     ),
     Figure("kv_erp_users", "People with an account.", "SELECT count(*) FROM users"),

@@ -27,7 +27,7 @@ _CHECKS = Counter("kv_erp_invariant_checks_total", "Tenants checked.", ["outcome
 _CHECKED = Gauge(
     "kv_erp_invariants_last_checked_timestamp_seconds", "When a tenant was last checked."
 )
-_TENANTS = text("SELECT id FROM tenants ORDER BY id")
+_TENANTS = text("SELECT id FROM tenants WHERE state <> 'deleted' ORDER BY id")
 
 Check = Callable[[], Awaitable[Sequence[Violation]]]
 log = structlog.get_logger()

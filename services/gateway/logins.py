@@ -79,7 +79,7 @@ class Logins:
 
     async def log_out(self) -> None:
         """End the session at hand."""
-        await self._end(session_id=_session_id())
+        await self._end("logged out", session_id=_session_id())
 
     async def present(self) -> Present:
         """The session at hand, and whom it stands for."""
@@ -102,12 +102,12 @@ class Logins:
         Raises:
             NotFound: the caller has no such session.
         """
-        if not await self._end(session_id=session_id, user_ids=[_user_id()]):
+        if not await self._end("sessions ended", session_id=session_id, user_ids=[_user_id()]):
             raise NotFound("session", session_id)
 
     async def revoke_others(self) -> int:
         """End all of the caller's sessions but the one at hand; how many there were."""
-        return await self._end(user_ids=[_user_id()], but=_session_id())
+        return await self._end("sessions ended", user_ids=[_user_id()], but=_session_id())
 
     async def change_password(self, current: str, new: str, visit: Visit) -> Present:
         """Give the caller another password and, in place of all their sessions, a new one.
@@ -190,9 +190,13 @@ class Logins:
         async with self._database.tenant_transaction() as tx:
             await _store(tx, account.user_id, hashed, account.password_hash)
 
-    async def _end(self, **which: object) -> int:
+    async def _end(self, action: str, **which: object) -> int:
         async with self._sessions.ending() as ending, self._database.tenant_transaction() as tx:
-            return await ending.end(tx, **which)  # type: ignore[arg-type]
+            ended = await ending.end(tx, **which)  # type: ignore[arg-type]
+            if ended:
+                said = {"sessions": ended}
+                await audit_log.record(tx, "user", _user_id(), action, said)
+            return ended
 
 
 async def _store(tx: Transaction, user_id: UUID, hashed: str, instead_of: str | None) -> None:

@@ -6,7 +6,7 @@ the operator, in a transaction of that company, together with its record.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Row, select
@@ -21,8 +21,10 @@ from common.pagination import Page
 from common.wire import enum_value, timestamp
 from erp.gateway.v1 import tenant_pb2 as pb
 from erp.gateway.v1 import tenant_service_pb2 as api
-from gateway import tables
+from erp.gateway.v1.tenant_data_pb2 import TenantExport
+from gateway import tables, tenant_exports
 from gateway.api_tokens import REVOKED
+from gateway.errors import TenantDeleted
 from gateway.platform import PLATFORM
 from gateway.tenants import NewTenant, create_tenant
 from gateway.users import add_admin
@@ -30,6 +32,8 @@ from gateway.users import add_admin
 __all__ = ["SYSTEM_REASON", "NewAdmin", "Operators", "list_actions"]
 
 SYSTEM_REASON = "companies for the platform's operators"
+
+Answer = TypeVar("Answer")
 
 _tenants, _actions = tables.tenants, tables.operator_actions
 _LIST = Listing(api.ListTenantsRequest, _tenants.c, "id")
@@ -84,12 +88,20 @@ class Operators:
         Raises:
             NotFound: there is no such company.
         """
+        return _to_wire(await self.look_at(tenant_id))
+
+    async def look_at(self, tenant_id: UUID) -> Row[Any]:
+        """The row of a company.
+
+        Raises:
+            NotFound: there is no such company.
+        """
         with acting_as(_operator_in(tenant_id)):
             async with self._database.read_transaction(fresh=True) as tx:
                 row = await tx.row(select(_tenants))
         if row is None or tenant_id == PLATFORM:
             raise NotFound("tenant", tenant_id)
-        return _to_wire(row)
+        return row
 
     async def list(self, page: Page) -> tuple[list[pb.Tenant], str]:
         """A page of companies, oldest first, and what names the next page."""
@@ -106,6 +118,7 @@ class Operators:
 
         Raises:
             NotFound, ConcurrentModification: it is not there, or not as the caller knew it.
+            TenantDeleted: it is no more.
         """
 
         async def work(tx: Transaction) -> pb.Tenant:
@@ -123,6 +136,7 @@ class Operators:
 
         Raises:
             NotFound: there is no such company.
+            TenantDeleted: it is no more.
         """
 
         async def work(tx: Transaction) -> pb.Tenant:
@@ -137,9 +151,35 @@ class Operators:
 
         return await self._act_on(tenant_id, work)
 
+    async def export(self, tenant_id: UUID, reason: str) -> TenantExport:
+        """Have all that is held of a company written to an archive.
+
+        Raises:
+            NotFound: there is no such company.
+            TenantDeleted: it is no more.
+        """
+
+        async def work(tx: Transaction) -> TenantExport:
+            await _lock(tx)
+            export = await tenant_exports.create(tx)
+            await _record(tx, "export", export.id, reason)
+            return export
+
+        return await self._act_on(tenant_id, work)
+
+    async def look_at_export(self, tenant_id: UUID, export_id: UUID, part: int) -> TenantExport:
+        """How far an export of a company is, with a part of its archive.
+
+        Raises:
+            NotFound: there is no such export.
+            InvalidRequest: it has no such part.
+        """
+        with acting_as(_operator_in(tenant_id)):
+            return await self._database.read(lambda tx: tenant_exports.get(tx, export_id, part))
+
     async def _act_on(
-        self, tenant_id: UUID, work: Callable[[Transaction], Awaitable[pb.Tenant]]
-    ) -> pb.Tenant:
+        self, tenant_id: UUID, work: Callable[[Transaction], Awaitable[Answer]]
+    ) -> Answer:
         # The answer to the operator is kept in the same transaction.
         with acting_as(_operator_in(tenant_id)):
             return await self._database.run(work)
@@ -170,6 +210,8 @@ async def _lock(tx: Transaction) -> Row[Any]:
     row = await tx.row(select(_tenants).with_for_update())
     if row is None or tx.tenant_id == PLATFORM:
         raise NotFound("tenant", tx.tenant_id)
+    if row.state == "deleted":
+        raise TenantDeleted(row.slug)
     return row
 
 

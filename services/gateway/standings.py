@@ -56,7 +56,7 @@ class Standings:
         standing = await self._of(tenant_id)
         if standing is None:
             raise Unauthenticated("This credential is not valid, or no longer.")
-        if standing.state == "suspended":
+        if standing.state != "active":
             raise TenantSuspended
         return standing.plan
 

@@ -23,7 +23,7 @@ tenants = Table(
     Column("name", Text, nullable=False),
     Column("currency_code", Text, nullable=False),
     Column("plan", Text, nullable=False),
-    # "active" or "suspended".
+    # "active", "suspended", or "deleted": then nothing but this row is left, without a name.
     Column("state", Text, nullable=False, server_default="active"),
     *version_columns(),
 )

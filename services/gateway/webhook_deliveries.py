@@ -21,8 +21,8 @@ from erp.gateway.v1 import webhook_pb2 as pb
 from erp.gateway.v1.events_pb2 import WebhookDisabled, WebhookTested
 from erp.gateway.v1.jobs_pb2 import DeliverWebhook
 from erp.gateway.v1.webhook_service_pb2 import ListWebhookDeliveriesRequest
+from gateway import webhook_notices, webhooks
 from gateway import webhook_tables as tables
-from gateway import webhooks
 from gateway.cloud_events import to_cloud_event
 from gateway.outside_http import Reply
 
@@ -240,6 +240,7 @@ async def _fail(tx: Transaction, row: Row[Any], reply: Reply) -> None:
         reason = "It answered 410 Gone." if gone else "Every attempt failed for five days."
         await webhooks.disable(tx, row.webhook_id, reason)
         outbox.publish(tx, WebhookDisabled(webhook_id=str(row.webhook_id), reason=reason))
+        await webhook_notices.tell_of_disabled(tx, row.webhook_id)
         await _change(tx, row.id, **counted, state=_FAILED, next_attempt_at=None)
     elif row.tries >= len(DELAYS):
         await _change(tx, row.id, **counted, state=_FAILED, next_attempt_at=None)

@@ -14,6 +14,7 @@ from common.duties import Duty
 from common.errors import Unavailable
 from common.files.tables import EXPORT_PARTS, EXPORTS, IMPORTS, keep_files
 from common.mailer import Mailer
+from common.mailing import sending_by
 from common.process import Stop
 from common.runtime import Runtime
 from common.server import Service
@@ -69,7 +70,7 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
         Duty("end expired orders", 1.0, partial(expiring.expire_all, opened.database)),
         keep_files(opened.database, IMPORTS, EXPORTS, EXPORT_PARTS),
     ]
-    with mailing.sending_by(Mailer(settings)):
+    with sending_by(Mailer(settings)):
         await opened.work(stop, options, listeners, duties, BUSINESS)
 
 

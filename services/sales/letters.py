@@ -7,24 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from common.database import Transaction
-from common.mail import Letter, Letters
+from common.mail import Letters
+from common.mailing import Addressed
+from common.mails import MailKey
 from common.money import Money, format_quantity
 from erp.sales.v1.jobs_pb2 import ConfirmationMail, InvoiceMail
 from sales import companies
 from sales.customers import find_customers
-from sales.mails import MailKey
 from sales.orders import Order, get_orders
 
 _LETTERS = Letters(Path(__file__).with_name("templates"))
-
-
-@dataclass(frozen=True)
-class Addressed:
-    """A letter, and to whom it goes in whose name."""
-
-    recipient: str
-    company: str
-    letter: Letter
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from common import jobs
+from common import jobs, mailing
 from common.database import Transaction
 from common.listening import Heard
 from erp.accounting.v1.events_pb2 import InvoicePosted
 from erp.sales.v1.events_pb2 import OrderConfirmed
 from erp.sales.v1.jobs_pb2 import ConfirmationMail, InvoiceMail
-from sales import mailing
 
 # What happened before this is no news: a worker that was away for long, or that learns of mail for
 # the first time, does not write about the past.

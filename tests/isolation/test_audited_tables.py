@@ -35,8 +35,15 @@ FOLLOWS = {
         "journal_lines",
     },
     "sales": {"customer_words", "mails", "shipment_lines"},
-    # Logins are said by `audit_log.record`; deliveries have a log of their own.
-    "gateway": {"sessions", "webhook_attempts", "webhook_deliveries", "webhook_health"},
+    # Logins and mails are said elsewhere; deliveries have a log of their own.
+    "gateway": {
+        "mails",
+        "sessions",
+        "tenant_export_parts",
+        "webhook_attempts",
+        "webhook_deliveries",
+        "webhook_health",
+    },
 }
 TABLES = """
     SELECT c.relname::text, EXISTS (

@@ -3,12 +3,14 @@
 import asyncio
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from common import ids, outbox
 from common.database import Database
+from common.errors import InvalidRequest
 from common.event_log import EventLogServicer
-from common.testing import as_user
+from common.testing import ServiceDatabase, as_user
 from erp.events.v1.events_pb2 import HeadsRequest, ReadRequest
 from erp.sales.v1.events_pb2 import CustomerCreated, OrderSettled
 
@@ -77,6 +79,28 @@ async def test_a_read_by_type_says_how_far_it_looked(database: Database, tenant:
 
     assert not response.events
     assert response.position == 2
+
+
+async def test_a_reader_who_is_to_miss_nothing_is_told_that_events_are_no_longer_kept(
+    database: Database, tenant: UUID, scratch: ServiceDatabase
+) -> None:
+    log = EventLogServicer("notes", database)
+    other = [CustomerCreated.DESCRIPTOR.full_name]
+
+    with as_user(tenant):
+        await publish(database, "a", "b", "c")
+        with psycopg.connect(scratch.operator) as operator:
+            forget = "DELETE FROM events WHERE tenant_id = %s AND sequence < 3"
+            operator.execute(forget, [tenant])
+        for types in ([], other):
+            with pytest.raises(InvalidRequest, match=r"/after .* no longer kept"):
+                await log.Read(ReadRequest(after=1, types=types, without_gap=True), None)
+        answers = [
+            await log.Read(ReadRequest(after=after, types=types, without_gap=True), None)
+            for after, types in ((0, []), (2, []), (2, other), (3, []))
+        ]
+
+    assert [[event.sequence for event in answer.events] for answer in answers] == [[3], [3], [], []]
 
 
 async def test_an_event_carries_the_request_that_caused_it(

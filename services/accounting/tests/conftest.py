@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from accounting.tests.company import Company
-from common import event_log, outbox
+from common import event_log, outbox, tenant_rows
 from common.database import Database
 from common.locks import Locks
 from common.testing import ServiceDatabase, TestServers
@@ -25,7 +25,7 @@ async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     opened = Database(
         urls.app,
         urls.system,
-        system_reasons=frozenset({event_log.SYSTEM_REASON}),
+        system_reasons=frozenset({event_log.SYSTEM_REASON, tenant_rows.SYSTEM_REASON}),
         write_events=outbox.write_events("accounting"),
     )
     yield opened

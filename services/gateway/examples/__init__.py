@@ -31,6 +31,7 @@ class Step:
         until: values that its answer must have; it is asked again until it does.
         hidden: it only makes something for a later step.
         by_operator: it is the platform's operator who asks.
+        by_session: it is whoever logged in last, by their cookie.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Step:
     until: Mapping[str, Any] = field(default_factory=dict)
     hidden: bool = False
     by_operator: bool = False
+    by_session: bool = False
 
 
 @dataclass(frozen=True)

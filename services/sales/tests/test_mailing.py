@@ -12,17 +12,17 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from common import ids
+from common import ids, mailing
 from common.caller import acting_as, service_caller
 from common.jobs_testing import eventually, job_states, job_worker, working
 from common.listening import Heard
+from common.mail_testing import PostOffice, mailer_for, post_office
 from common.testing import TestServers, rows_of
 from erp.accounting.v1 import events_pb2 as accounting
 from erp.sales.v1 import events_pb2 as events
 from erp.sales.v1 import sales_pb2 as pb
-from sales import mailing, notices
-from sales.tests.mail_worker import mailer_for
-from sales.tests.post_office import PostOffice, post_office
+from sales import mailing as mails_of_sales
+from sales import notices
 from sales.tests.selling import Shop
 
 SCRIPT = Path(__file__).with_name("mail_worker.py")
@@ -73,7 +73,7 @@ async def work_until(
     shop: Shop, office: PostOffice, redis: Redis, done: Callable[[], bool]
 ) -> None:
     with mailing.sending_by(mailer_for(office.port)):
-        async with working(job_worker("sales", shop.database, redis, mailing)):
+        async with working(job_worker("sales", shop.database, redis, mails_of_sales)):
             await eventually(done)
 
 

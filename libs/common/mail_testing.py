@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
+from common.mailer import Mailer
+from common.settings import Settings
+
 
 @dataclass
 class PostOffice:
@@ -17,6 +20,7 @@ class PostOffice:
     taken: list[EmailMessage] = field(default_factory=list)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
         writer.write(b"220 here\r\n")
         try:
             while line := await reader.readline():
@@ -38,13 +42,27 @@ class PostOffice:
         writer.write(f"{answer}\r\n".encode())
 
     def subjects(self) -> list[str]:
+        """The subjects of what was taken, in their own order."""
         return sorted(str(message["Subject"]) for message in self.taken)
 
 
 @asynccontextmanager
 async def post_office() -> AsyncIterator[PostOffice]:
+    """One that listens."""
     office = PostOffice()
     server = await asyncio.start_server(office.talk, "127.0.0.1", 0)
     office.port = server.sockets[0].getsockname()[1]
     yield office
     server.close()
+
+
+def mailer_for(port: int) -> Mailer:
+    """Sends to the server on this port."""
+    return Mailer(
+        Settings(
+            mail_host="127.0.0.1",
+            mail_port=port,
+            mail_encryption="none",
+            mail_from_address="orders@acme.example",
+        )
+    )

@@ -1,4 +1,4 @@
-"""Which mails customers were sent, and how far each came: what keeps one from being sent twice."""
+"""Which mails people were sent, and how far each came: what keeps one from being sent twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,29 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from common.database import Transaction
+from common.schema import protect
+from common.transaction import Transaction
 
 # The server had agreed to take it when it was last heard of: it may have been sent or not.
 SENDING = "sending"
 SENT = "sent"
 # It may have been sent or not, and people were told so: it is sent again when they want it.
 UNKNOWN = "unknown"
+
+# For the migration of a service that sends mail.
+_MAILS = """
+    CREATE TABLE mails (
+        tenant_id uuid NOT NULL DEFAULT current_setting('erp.tenant_id')::uuid,
+        kind text NOT NULL,
+        subject_id uuid NOT NULL,
+        job_id uuid NOT NULL,
+        state text NOT NULL,
+        recipient text NOT NULL,
+        changed_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, kind, subject_id),
+        CONSTRAINT mails_state_check CHECK (state IN ('sending', 'sent', 'unknown'))
+    ) WITH (fillfactor = 70);
+"""
 
 _FIND = text("""
     SELECT kind, subject_id, job_id, state FROM mails
@@ -39,7 +55,7 @@ _FORGET = text("""
 
 @dataclass(frozen=True)
 class MailKey:
-    """A mail that is sent once: its kind, and the order or invoice that it is about."""
+    """A mail that is sent once: its kind, and what it is about, such as an order."""
 
     kind: str
     subject_id: UUID
@@ -78,3 +94,8 @@ async def forget(tx: Transaction, key: MailKey) -> None:
 async def _move(tx: Transaction, keys: Sequence[MailKey], state: str) -> None:
     columns = {"kinds": [key.kind for key in keys], "subject_ids": [key.subject_id for key in keys]}
     await tx.execute(_MOVE, {"tenant_id": tx.tenant_id, "state": state, **columns})
+
+
+def mail_table(service: str) -> str:
+    """SQL that creates and protects the table."""
+    return _MAILS + protect(service, "mails")
