@@ -36,7 +36,7 @@ def measure(operator_url: str, script: Path, clients: int, seconds: int = SECOND
     with psycopg.connect(url) as connection:
         connection.execute(_TABLES.read_bytes())
     command = [
-        postgres_binary("pgbench"),
+        str(postgres_binary("pgbench")),
         "--no-vacuum",
         "--protocol=prepared",
         f"--file={script}",

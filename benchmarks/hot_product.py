@@ -76,7 +76,7 @@ async def run(stack: BackgroundStack) -> HotProduct:
             same_sql.append(floor.measure(operator, floor.RESERVATION, CLIENTS).per_second)
             empty.append((await measure(CLIENTS, check, RESERVATIONS)).per_second)
             loads.append(await measure(CLIENTS, reserve, RESERVATIONS))
-    await asyncio.gather(channel.close(), plain.close())
+    await asyncio.gather(channel.close(), plain.close(None))
     exact = await _reserved(stack, shop.products[0]) == _expected()
     return HotProduct(one_row, same_sql, empty, loads, exact)
 

@@ -21,6 +21,8 @@ class Connection(asyncio.Protocol):
     async def open(cls, url: str, token: str) -> "Connection":
         """Connect to a gateway as the bearer of a token."""
         address = urlsplit(url)
+        assert address.hostname
+        assert address.port
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
             lambda: cls(address.netloc, token), address.hostname, address.port

@@ -36,5 +36,6 @@ async def ask(url: str, token: str, clients: int, per_second: float) -> Counter[
 
 
 if __name__ == "__main__":
-    found = asyncio.run(ask(*sys.argv[1:3], int(sys.argv[3]), float(sys.argv[4])))
+    _, url, token, clients, per_second = sys.argv
+    found = asyncio.run(ask(url, token, int(clients), float(per_second)))
     print(found[200], found[429])

@@ -36,7 +36,9 @@ class Problem(Exception):
             f"{one.get('pointer') or 'the request'} {one.get('detail')}"
             for one in self.values.get("errors", ())
         )
-        return f"{self.status} {self.reason}: {self.detail}" + (f" ({errors})" if errors else "")
+        # Of a single error the detail says as much already.
+        more = f" ({errors})" if errors and errors != self.detail else ""
+        return f"{self.status} {self.reason}: {self.detail}{more}"
 
     @classmethod
     def of(cls, answer: httpx.Response) -> Self:

@@ -49,13 +49,19 @@ def check_head(content: str, form: str, columns: Columns) -> None:
     """Check what makes a file unusable as a whole.
 
     Raises:
-        InvalidRequest: it is empty, or the header of a CSV file is not one of these columns.
+        InvalidRequest: it is empty, or the header of a CSV file cannot be read, or is not one of
+            these columns.
     """
     text = content.removeprefix(_BYTE_ORDER_MARK)
     if not text.strip():
         raise InvalidRequest.of("/content", "must not be empty")
     if form == CSV:
-        _header(next(_records(text), []), columns)
+        try:
+            names = next(_records(text), [])
+        except csv.Error as error:
+            rule = f"begins with a row that cannot be read: {error}"
+            raise InvalidRequest.of("/content", rule) from error
+        _header(names, columns)
 
 
 def read_rows(content: str, form: str, columns: Columns) -> Iterator[Row]:

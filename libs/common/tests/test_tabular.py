@@ -79,6 +79,8 @@ def test_a_wrong_row_says_why(row: str, problem: str) -> None:
         ("sku;name\nA;B\n", "commas"),
         ("sku,colour\nA,B\n", "'colour'"),
         ("sku,sku\nA,B\n", "two columns sku"),
+        ('".\x8cname', "begins with a row that cannot be read"),
+        ('"sku"x,name\n', "begins with a row that cannot be read"),
     ],
 )
 def test_a_file_that_is_none_is_refused_at_once(content: str, problem: str) -> None:
