@@ -5,7 +5,6 @@ import time
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import pairwise
 from uuid import UUID
 
 import orjson
@@ -197,12 +196,13 @@ async def test_of_several_workers_one_does_each_tick_of_a_duty(
         ticks.append(time.monotonic())
 
     async def done() -> bool:
-        return len(ticks) >= 4
+        return len(ticks) >= 5
 
     async with working(database, redis, workers=3, duties=[Duty("tick", 0.3, work)]):
         await eventually(done)
 
-    assert min(later - sooner for sooner, later in pairwise(ticks)) > 0.28
+    # Four periods, and the first tick may have come late. Had each done every tick: one period.
+    assert ticks[-1] - ticks[0] > 2 * 0.3
 
 
 async def test_a_duty_that_failed_is_tried_again_and_without_redis_it_is_still_done(
