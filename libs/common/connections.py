@@ -172,7 +172,7 @@ async def begin(engine: AsyncEngine, opening: str) -> AsyncConnection:
             await connection.close()
             if not retry:
                 raise
-            await engine.dispose(close=False)
+            await engine.dispose()
         except BaseException:
             await connection.invalidate()
             await connection.close()

@@ -169,7 +169,7 @@ class Replica:
         except _BROKEN as error:
             self.lost(error)
             # The idle connections of a server that has gone are of no use.
-            await self._engine.dispose(close=False)
+            await self._engine.dispose()
             return
         if not self._up:
             log.info("replica found", replica=self.name)
