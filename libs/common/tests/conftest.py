@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import Redis
 
 from common import audit_seals, event_log, figures, outbox, partitions
 from common.database import Database
@@ -38,3 +39,10 @@ async def database(scratch: ServiceDatabase) -> AsyncIterator[Database]:
     )
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def redis(servers: TestServers) -> AsyncIterator[Redis]:
+    """The server's client, as a process has one."""
+    async with Redis.from_url(servers.valkey.url) as client:
+        yield client

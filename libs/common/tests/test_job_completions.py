@@ -1,7 +1,7 @@
 """Jobs of a tenant complete together, and are claimed from all queues in fair turns."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
@@ -12,7 +12,7 @@ from common import ids, jobs
 from common.database import Database, Transaction
 from common.jobs.claims import Claims
 from common.jobs.worker import Pace
-from common.testing import ServiceDatabase, TestServers, rows_of
+from common.testing import ServiceDatabase, rows_of
 from common.tests.job_work import (
     enqueued,
     eventually,
@@ -29,12 +29,6 @@ from erp.sales.v1.events_pb2 import OrderConfirmed, OrderSettled
 @pytest.fixture(autouse=True)
 def no_jobs(scratch: ServiceDatabase) -> None:
     forget_jobs(scratch)
-
-
-@pytest.fixture
-async def redis(servers: TestServers) -> AsyncIterator[Redis]:
-    async with Redis.from_url(servers.valkey.url) as client:
-        yield client
 
 
 def order(number: object) -> OrderSettled:

@@ -3,7 +3,6 @@
 import asyncio
 import types
 from collections import Counter
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import psycopg
@@ -15,7 +14,7 @@ from common.database import Database
 from common.jobs import batches, failures
 from common.jobs.bell import JobBell
 from common.jobs.schedules import SERVICE_WIDE, keep_schedules, schedules_of
-from common.testing import ServiceDatabase, TestServers, as_user, rows_of
+from common.testing import ServiceDatabase, as_user, rows_of
 from common.tests.job_work import (
     SERVICE,
     enqueued,
@@ -33,12 +32,6 @@ from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled
 @pytest.fixture(autouse=True)
 def no_jobs(scratch: ServiceDatabase) -> None:
     forget_jobs(scratch)
-
-
-@pytest.fixture
-async def redis(servers: TestServers) -> AsyncIterator[Redis]:
-    async with Redis.from_url(servers.valkey.url) as client:
-        yield client
 
 
 class Day:

@@ -1,7 +1,6 @@
 """What is enqueued is done: once, in order of priority, in fair turns, and in time."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -11,7 +10,7 @@ from common import ids, jobs
 from common.database import Database
 from common.jobs.attempts import Limits
 from common.jobs.worker import Pace
-from common.testing import ServiceDatabase, TestServers, rows_of
+from common.testing import ServiceDatabase, rows_of
 from common.tests.job_work import (
     QUICK,
     enqueued,
@@ -29,12 +28,6 @@ from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled
 @pytest.fixture(autouse=True)
 def no_jobs(scratch: ServiceDatabase) -> None:
     forget_jobs(scratch)
-
-
-@pytest.fixture
-async def redis(servers: TestServers) -> AsyncIterator[Redis]:
-    async with Redis.from_url(servers.valkey.url) as client:
-        yield client
 
 
 def order(number: object) -> OrderSettled:
