@@ -24,8 +24,20 @@ from gateway.routes import Routes
 COMPUTED = {"erp.accounting.v1.ListPeriodsRequest"}
 # A company has few of them, or, of deliveries, reads those of one webhook.
 FEW = {
-    f"erp.gateway.v1.List{records}Request"
-    for records in ("Users", "Tenants", "Webhooks", "WebhookDeliveries")
+    *(
+        f"erp.gateway.v1.List{records}Request"
+        for records in ("Users", "Tenants", "Webhooks", "WebhookDeliveries")
+    ),
+    "erp.inventory.v1.ListProductImportsRequest",
+    "erp.sales.v1.ListCustomerImportsRequest",
+}
+# Those of all services, which have parameters of their own.
+GATHERED = {"ListAuditEntries", "ListJobs", "ListFailedJobs", "ListBatches"}
+# What is answered whole, and short.
+WHOLE = {
+    "ListPermissions": "they are those of the contract, for everybody the same",
+    "ListQueues": "a service has three",
+    "ListSessions": "a person has as many as devices, and reads them to end those they do not know",
 }
 DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
 # What changes with every reservation, and with every step of an order: an index of it would cost
@@ -91,6 +103,25 @@ def test_every_declared_list_is_looked_at() -> None:
     }
 
     assert lists - COMPUTED == set(LISTINGS)
+
+
+def test_every_list_can_be_filtered_and_ordered_or_there_is_a_reason() -> None:
+    lists = {
+        route.method.name: route.method.input_type
+        for route in Routes(all_services()).all
+        if route.method.name.startswith("List")
+    }
+
+    lacking = {
+        name
+        for name, request in lists.items()
+        for option in ("filter", "order_by")
+        if option not in request.fields_by_name or not getattr(declared(request), option)
+    }
+
+    # Events come in the order of their sequence, by which they are read on.
+    assert lacking == {*WHOLE, *GATHERED, "ListEvents"}
+    assert declared(lists["ListEvents"]).filter
 
 
 @pytest.mark.parametrize(("request_name", "order", "direction"), OFFERED)
