@@ -63,10 +63,8 @@ class GroupCommit(Generic[Command, Outcome]):
     """Runs commands in shared transactions: what waits when one ends forms the next.
 
     There is no timer: a lone command starts at once. A hot row is locked once for the whole group
-    instead of once for
-    each command, and its commit is paid once. If the shared transaction fails, its members run one
-    by one, so that
-    nobody fails for another's sake.
+    instead of once for each command, and its commit is paid once. If the shared transaction fails,
+    its members run one by one, so that nobody fails for another's sake.
 
     Args:
         database: where the transactions run.
