@@ -260,7 +260,9 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
     fields = route.method.input_type.fields_by_name
     found = [_parameter(fields[name], "path", schemas) for name in route.parameters]
     if route.verb != "GET":
-        found.append({"$ref": "#/components/parameters/IdempotencyKey"})
+        # Answers are kept for those who are known.
+        if route.policy.access is not Access.ANYBODY:
+            found.append({"$ref": "#/components/parameters/IdempotencyKey"})
         found.append({"$ref": "#/components/parameters/ValidateOnly"})
     if not route.takes_body:
         found += [

@@ -29,6 +29,8 @@ from common.tests.job_work import (
 )
 from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled, OrderShipped
 
+pytestmark = pytest.mark.first
+
 
 @pytest.fixture(autouse=True)
 def no_jobs(scratch: ServiceDatabase) -> None:
