@@ -18,7 +18,7 @@ demo: protos  ## Play one order through the running system and print what happen
 	@$(BIN)/kv-erp demo
 
 test: protos  ## Run all tests but the long campaigns
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-chaos: protos  ## Run the long campaigns: faults under load
 	@$(BIN)/python -m pytest -m long

@@ -40,7 +40,7 @@ BACKLOG = 3_000
 ROUNDS = 3
 KILLS = 20
 # KV_ERP_JOB_CONCURRENCY: its default, and for jobs that are short.
-CONCURRENCIES = (16, 64)
+CONCURRENCIES = (32, 64)
 EFFECT = "a row committed with the completion"
 KINDS = {
     EFFECT: OrderSettled(),

@@ -3,10 +3,8 @@
 from typing import Any
 
 from accounting.dates import parse_date
-from common import ids
 from common.database import Database
-from common.files import exports
-from common.files.exports import CreateExport
+from common.files.desk import ExportDesk
 from erp.accounting.v1 import report_file_service_pb2 as messages
 from erp.accounting.v1 import report_file_service_pb2_grpc as rpc
 from erp.accounting.v1.jobs_pb2 import RunTrialBalanceExport
@@ -17,23 +15,17 @@ class ReportFileServiceServicer(rpc.ReportFileServiceServicer):
     """What files hold is told in report_files.py."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._trial_balances = ExportDesk(database, RunTrialBalanceExport)
 
     async def CreateTrialBalanceExport(
         self, request: messages.CreateTrialBalanceExportRequest, context: Any
     ) -> pb.Export:
         """Writes a file."""
         about = str(parse_date(request.as_of, "as_of")) if request.HasField("as_of") else ""
-        command = CreateExport.from_wire(request, about)
-        created = await self._database.run(
-            lambda tx: exports.create_export(tx, command, RunTrialBalanceExport)
-        )
-        return created.to_wire()
+        return await self._trial_balances.create(request, about)
 
     async def GetTrialBalanceExport(
         self, request: messages.GetTrialBalanceExportRequest, context: Any
     ) -> pb.Export:
         """Tells how far an export has come, and gives a part of its file."""
-        export_id = ids.parse(request.id, "id")
-        async with self._database.read_transaction() as tx:
-            return (await exports.get_export(tx, export_id, request.part)).to_wire()
+        return await self._trial_balances.get(request)

@@ -131,7 +131,7 @@ class Api:
         self._settlements = Settlements(feed, reads)
         self._kept = kept
         self._streams = streams
-        self._preconditions = Preconditions(routes.records, self._rpcs)
+        self._preconditions = Preconditions(routes.readers, self._rpcs)
         self._turns = Places(_AT_ONCE, tenant_turns, WAITING, WAITED, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -261,8 +261,10 @@ class Api:
         self, route: Route, message: Message, request: HttpRequest
     ) -> tuple[Any, list[tuple[bytes, bytes]]]:
         """The service's answer, and the headers that its trailers become."""
-        async with self._kept.outdated_by(route, message):
+        try:
             answer, carried = await self._ask(route, message, request)
+        finally:
+            await self._kept.outdate(route, message)
         if written := carried.get(trailers.CONSISTENCY_TOKEN):
             known = request.consistency_token
             carried[trailers.CONSISTENCY_TOKEN] = consistency.merge_tokens(known, written)

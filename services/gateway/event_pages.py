@@ -4,16 +4,16 @@ import asyncio
 import heapq
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
-from common import caller
-from common.caller import Caller, acting_as, service_caller
+from common.caller import Caller
 from common.errors import InvalidRequest
 from erp.events.v1.events_pb2 import Event, ReadRequest, ReadResponse
 from gateway.cloud_events import known_types
 from gateway.event_cursor import NOW, Cursor
+from gateway.service_desk import ServiceDesk
 
-__all__ = ["EventLog", "EventPages", "Page", "parse_types"]
+__all__ = ["EventLog", "EventPages", "Page", "Wanted", "parse_types"]
 
 _MOST_TYPES = 100
 
@@ -22,6 +22,23 @@ class EventLog(Protocol):
     """The events of one service."""
 
     def Read(self, request: ReadRequest) -> Awaitable[ReadResponse]: ...  # noqa: N802, D102 (named by gRPC)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events: of these types, all when there are none, for which the filter is true."""
+
+    types: Sequence[str] = ()
+    filter: str = ""
+
+    @classmethod
+    def from_wire(cls, request: Any) -> Self:
+        """Read the request.
+
+        Raises:
+            InvalidRequest: there is no such event, or there are too many.
+        """
+        return cls(parse_types(request.types), request.filter)
 
 
 @dataclass(frozen=True)
@@ -42,15 +59,15 @@ class EventPages:
     """
 
     def __init__(self, logs: Mapping[str, EventLog]) -> None:
-        self._logs = logs
+        self._desk = ServiceDesk(logs)
 
-    def sources_of(self, reader: Caller, types: Collection[str] = ()) -> frozenset[str]:
+    def sources_of(self, reader: Caller, wanted: Wanted) -> frozenset[str]:
         """The services whose events the reader may see, and of which some are wanted."""
-        wanted = {source_of(kind) for kind in types} or set(self._logs)
+        asked = {source_of(kind) for kind in wanted.types} or set(self._desk.names)
         return frozenset(
             source
-            for source in self._logs
-            if source in wanted and reader.may(f"{source}.events.read")
+            for source in self._desk.names
+            if source in asked and reader.may(f"{source}.events.read")
         )
 
     async def start(self, after: str) -> Cursor:
@@ -62,31 +79,34 @@ class EventPages:
         """
         if after != NOW:
             return Cursor.parse(after)
-        answers = await self._ask({source: ReadRequest(head_only=True) for source in self._logs})
+        head = ReadRequest(head_only=True)
+        answers = await self._ask(dict.fromkeys(self._desk.names, head))
         return Cursor({source: answer.position for source, answer in answers.items()})
 
     async def read(
-        self, cursor: Cursor, sources: Collection[str], types: Sequence[str], limit: int
+        self, cursor: Cursor, sources: Collection[str], wanted: Wanted, limit: int
     ) -> Page:
         """The next events of these services for the caller at hand.
 
         Raises:
-            InvalidRequest: what followed the cursor is no longer kept.
+            InvalidRequest: the filter is wrong, or what followed the cursor is no longer kept.
             Unavailable: one of them is away; a page never leaves out what belongs on it.
         """
         requests = {}
         for source in sources:
-            own = [kind for kind in types if source_of(kind) == source]
-            after = cursor.of(source)
-            requests[source] = ReadRequest(after=after, types=own, limit=limit, without_gap=True)
+            requests[source] = ReadRequest(
+                after=cursor.of(source),
+                types=[kind for kind in wanted.types if source_of(kind) == source],
+                filter=wanted.filter,
+                limit=limit,
+                without_gap=True,
+            )
         answers = await self._ask(requests)
         return _merged(cursor, answers, limit)
 
     async def _ask(self, requests: Mapping[str, ReadRequest]) -> dict[str, ReadResponse]:
-        who = caller.current()
-        with acting_as(service_caller("gateway", who.tenant_id, who.request_id)):
-            asked = (self._logs[source].Read(request) for source, request in requests.items())
-            return dict(zip(requests, await asyncio.gather(*asked), strict=True))
+        asked = (self._desk.call(source, request) for source, request in requests.items())
+        return dict(zip(requests, await asyncio.gather(*asked), strict=True))
 
 
 def parse_types(text: str) -> list[str]:

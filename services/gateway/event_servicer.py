@@ -5,7 +5,7 @@ from typing import Any
 from common import caller
 from erp.gateway.v1 import event_service_pb2 as pb
 from erp.gateway.v1 import event_service_pb2_grpc as rpc
-from gateway.event_pages import EventPages, parse_types
+from gateway.event_pages import EventPages, Wanted
 
 _DEFAULT_LIMIT = 100
 
@@ -20,10 +20,10 @@ class EventServicer(rpc.EventServiceServicer):
         self, request: pb.ListEventsRequest, context: Any
     ) -> pb.ListEventsResponse:
         """A page of events."""
-        types = parse_types(request.types)
+        wanted = Wanted.from_wire(request)
         cursor = await self._pages.start(request.after)
-        sources = self._pages.sources_of(caller.current(), types)
-        page = await self._pages.read(cursor, sources, types, request.limit or _DEFAULT_LIMIT)
+        sources = self._pages.sources_of(caller.current(), wanted)
+        page = await self._pages.read(cursor, sources, wanted, request.limit or _DEFAULT_LIMIT)
         return pb.ListEventsResponse(
             events=[event for event, _ in page.events],
             next_after=str(page.after),

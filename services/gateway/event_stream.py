@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -23,7 +23,7 @@ from gateway.credentials import Client
 from gateway.errors import HttpError, TooManyAtOnce
 from gateway.event_bells import Bell, Bells
 from gateway.event_cursor import Cursor
-from gateway.event_pages import EventPages, Page, parse_types
+from gateway.event_pages import EventPages, Page, Wanted
 from gateway.http_request import HttpRequest
 
 __all__ = ["EventStreams"]
@@ -105,12 +105,12 @@ class EventStreams:
             raise TooManyStreams(self._most_of_tenant)
         if self._ending or self._open.total() >= self._most:
             raise TooManyAtOnce
-        types = parse_types(message.types)
+        wanted = Wanted.from_wire(message)
         cursor = await self._pages.start(request.last_event_id or message.after)
         # Who is away is waited for later; who has forgotten what comes next says so now.
         with contextlib.suppress(Unavailable):
-            await self._pages.read(cursor, self._pages.sources_of(who, types), types, 1)
-        return EventStream(self, who, client, request, types, cursor)
+            await self._pages.read(cursor, self._pages.sources_of(who, wanted), wanted, 1)
+        return EventStream(self, who, client, request, wanted, cursor)
 
     @contextlib.contextmanager
     def one_of(self, tenant_id: UUID) -> Iterator[None]:
@@ -127,7 +127,7 @@ class EventStreams:
 
     async def follow(self, stream: "EventStream") -> AsyncIterator[bytes]:
         """What one client is sent, until its credential ends or the process does."""
-        sources = self._pages.sources_of(stream.reader, stream.types)
+        sources = self._pages.sources_of(stream.reader, stream.wanted)
         heartbeat = time.monotonic() + HEARTBEAT_SECONDS
         with self._bells.hung_for(stream.tenant_id, sources) as bell:
             stream.bell, news = bell, sources
@@ -147,7 +147,7 @@ class EventStreams:
         if not news:
             return Page((), stream.cursor, has_more=False)
         try:
-            page = await self._pages.read(stream.cursor, news, stream.types, _PAGE)
+            page = await self._pages.read(stream.cursor, news, stream.wanted, _PAGE)
         except DomainError as error:
             if len(news) == 1:
                 log.info("event stream waits", error=str(error))
@@ -173,14 +173,14 @@ class EventStream:
         reader: Caller,
         client: Callable[[], Awaitable[Client]],
         request: HttpRequest,
-        types: Sequence[str],
+        wanted: Wanted,
         cursor: Cursor,
     ) -> None:
         self._streams = streams
         self._client = client
         self._request = request
         self.reader = reader
-        self.types = types
+        self.wanted = wanted
         self.cursor = cursor
         self._checked = time.monotonic()
         self.is_gone = False

@@ -4,8 +4,7 @@ They lie in Redis only, never in the process: each use asks there whether they s
 what one process of the gateway has written no other shows as it was before.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -49,15 +48,13 @@ class KeptRecords:
         assert packed is not None
         return Representation.unpack(packed)
 
-    @asynccontextmanager
-    async def outdated_by(self, route: Route, message: Any) -> AsyncIterator[None]:
-        """Flush what is kept of the record that a write inside names, before it is answered."""
-        try:
-            yield
-        finally:
-            # After an error too: what it reports as failed may have happened.
-            if self._writes(route):
-                await self._cache.flush(_tag(message.id))
+    async def outdate(self, route: Route, message: Any) -> None:
+        """Flush what is kept of the record that a write names, before it is answered.
+
+        After an error too: what it reports as failed may have happened.
+        """
+        if self._writes(route):
+            await self._cache.flush(_tag(message.id))
 
     async def hear(self, events: Sequence[Event]) -> None:
         """Flush what these events outdate."""

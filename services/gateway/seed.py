@@ -43,19 +43,28 @@ def seed(settings: Settings, tenants: Sequence[NewTenant] = TENANTS) -> None:
 
 
 async def _seed_all(settings: Settings, tenants: Sequence[NewTenant]) -> dict[str, dict[str, str]]:
-    database = open_database(settings)
+    database, passwords = open_database(settings), Passwords()
     try:
-        return {tenant.slug: await seed_tenant(database, tenant) for tenant in tenants}
+        return {tenant.slug: await seed_tenant(database, tenant, passwords) for tenant in tenants}
     finally:
         await database.close()
 
 
-async def seed_tenant(database: Database, tenant: NewTenant) -> dict[str, str]:
+async def seed_tenant(
+    database: Database, tenant: NewTenant, passwords: Passwords
+) -> dict[str, str]:
     """Credentials of a tenant, which is made if there is none; those given out before stop."""
+    password = random_password()
+    return await seed_with(database, tenant, password, await passwords.hash(password))
+
+
+async def seed_with(
+    database: Database, tenant: NewTenant, password: str, password_hash: str
+) -> dict[str, str]:
+    """The same with a password of the caller's for its admin."""
     known_id = await find_tenant(database, tenant.slug)
     tenant_id = known_id or ids.new()
-    email, password = f"admin@{tenant.slug}.example", random_password()
-    password_hash = await Passwords().hash(password)
+    email = f"admin@{tenant.slug}.example"
     with acting_as(service_caller("gateway", tenant_id)):
         async with database.tenant_transaction() as tx:
             if known_id is None:

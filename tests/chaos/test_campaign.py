@@ -16,7 +16,10 @@ from shop import Shop, client_of
 from trade import Trade
 
 # The proxy drops a connection that it was just opening when it is told to refuse; Python notes it.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.first,
+]
 
 # Restarts included, on a machine that does much else; what is usual is in the report.
 MOST_SECONDS = 20.0

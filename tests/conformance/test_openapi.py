@@ -17,6 +17,8 @@ from common.rpc_policy import Access
 from gateway.contract import all_services
 from gateway.routes import Route, Routes
 
+pytestmark = pytest.mark.first
+
 # Found a failure? The seed of a long run is in its message: put it here and run that test again.
 SEED = 20261127
 FEW, MANY = 3, 60

@@ -15,6 +15,8 @@ from ops.credentials import DATABASES, ROLE_KINDS, Credentials
 from ops.databases import prepare_databases
 from ops.postgres import UNSYNCED, EmbeddedPostgres
 
+pytestmark = pytest.mark.first
+
 # So few that connections change hands between tenants all the time.
 POOL_SIZE = 3
 

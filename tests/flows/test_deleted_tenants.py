@@ -9,11 +9,14 @@ from pathlib import Path
 
 import companies
 import psycopg
+import pytest
 from psycopg import sql
 from records import records
 from shop import Shop, eventually
 
 from ops.background import BackgroundStack
+
+pytestmark = pytest.mark.first
 
 SERVICES = ("inventory", "accounting", "sales", "gateway")
 TABLES = """

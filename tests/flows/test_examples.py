@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 from story import ANSWERS, play
+
+pytestmark = pytest.mark.first
 
 
 def form(value):

@@ -20,6 +20,8 @@ from trade import Trade
 
 from ops.background import BackgroundStack, running
 
+pytestmark = pytest.mark.first
+
 MOST_SECONDS = 10.0
 
 

@@ -11,6 +11,8 @@ from shop import Shop, back, client_of, eur, eventually
 
 from ops.background import BackgroundStack
 
+pytestmark = pytest.mark.first
+
 TWINS = 100
 
 

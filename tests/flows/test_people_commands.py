@@ -11,6 +11,8 @@ import pytest
 
 from ops.background import BackgroundStack
 
+pytestmark = pytest.mark.first
+
 
 @pytest.fixture
 def kv_erp(stack: BackgroundStack) -> Any:

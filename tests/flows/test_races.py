@@ -13,6 +13,8 @@ import pytest
 from races import AT_ONCE, Goods, at_once, outcome_of, outcomes_of, race
 from shop import Shop, eur, eventually
 
+pytestmark = pytest.mark.first
+
 
 @pytest.fixture(params=[1, pytest.param(8, marks=pytest.mark.long)])
 def rounds(request: pytest.FixtureRequest) -> range:

@@ -14,6 +14,8 @@ from shop import Shop, client_of, eur, eventually
 
 from ops.background import BackgroundStack, running
 
+pytestmark = pytest.mark.first
+
 REPLICA = "postgres-replica-1"
 
 

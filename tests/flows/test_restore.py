@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from shop import Shop, client_of, eventually
 
 from ops.background import BackgroundStack, running
+
+pytestmark = pytest.mark.first
 
 ORDERS = 4
 

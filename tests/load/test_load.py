@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ops.background import BackgroundStack
 from ops.commands.audit import violations_of
+
+pytestmark = pytest.mark.first
 
 LOAD = Path(__file__).parent
 SECONDS = 10

@@ -7,7 +7,20 @@ from uuid import UUID
 
 import orjson
 from google.protobuf.message import Message
-from sqlalchemy import Boolean, Column, DateTime, Integer, MetaData, Row, Text, select, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Row,
+    Text,
+    and_,
+    case,
+    exists,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 
@@ -15,6 +28,7 @@ from common import ids, jobs
 from common.database import Transaction
 from common.errors import DomainError, InvalidRequest, NotFound
 from common.files.tabular import CSV, Columns, check_head
+from common.listing import Listing
 from common.pagination import Page
 from common.schema import tenant_table
 from common.wire import enum_value, enum_word, timestamp
@@ -25,19 +39,33 @@ MOST_ERRORS = 500
 # What one transaction can write with time to spare.
 MOST_ATOMIC_LINES = 20_000
 
+_metadata = MetaData()
 _imports = tenant_table(
     "imports",
-    MetaData(),
+    _metadata,
     Column("id", UUID_TYPE(as_uuid=True), primary_key=True),
     Column("job_id", UUID_TYPE(as_uuid=True)),
-    *(Column(name, Text) for name in ("format", "state", "error")),
-    *(Column(name, Boolean) for name in ("atomic", "dry_run")),
+    *(Column(name, Text, nullable=False) for name in ("format", "state", "error")),
+    *(Column(name, Boolean, nullable=False) for name in ("atomic", "dry_run")),
     *(
-        Column(f"{name}_rows", Integer)
+        Column(f"{name}_rows", Integer, nullable=False)
         for name in ("total", "processed", "created", "updated", "unchanged", "failed")
     ),
     Column("errors", JSONB),
-    *(Column(name, DateTime(timezone=True)) for name in ("created_at", "finished_at")),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+)
+_parked = tenant_table(
+    "failed_jobs", _metadata, Column("job_id", UUID_TYPE(as_uuid=True)), Column("error", Text)
+)
+# One whose job was parked has failed, and nobody is there who would write that down.
+_error = select(_parked.c.error).where(_parked.c.job_id == _imports.c.job_id).limit(1)
+_is_parked = and_(_imports.c.finished_at.is_(None), exists(_error))
+_state = case((_is_parked, "failed"), else_=_imports.c.state)
+_SELECT = select(
+    *(column for column in _imports.c if column.name not in ("tenant_id", "state", "error")),
+    _state.label("state"),
+    case((_is_parked, _error.scalar_subquery()), else_=_imports.c.error).label("error"),
 )
 _INSERT = text("""
     INSERT INTO imports (id, job_id, format, atomic, dry_run, content)
@@ -57,7 +85,6 @@ _FINISH = text("""
     UPDATE imports SET state = :state, error = :error, finished_at = now() WHERE id = :id
 """)
 _CONTENT = text("SELECT content FROM imports WHERE id = :id")
-_PARKED = text("SELECT error FROM failed_jobs WHERE job_id = :job_id AND kind = 'job' LIMIT 1")
 
 
 @dataclass(frozen=True)
@@ -181,14 +208,10 @@ async def get_import(tx: Transaction, import_id: UUID) -> Import:
     Raises:
         NotFound: there is none, or it is so old that it is not kept any more.
     """
-    row = await tx.row(select(_imports).where(_imports.c.id == import_id))
+    row = await tx.row(_SELECT.where(_imports.c.id == import_id))
     if row is None:
         raise NotFound("import", import_id)
-    found = Import.of_row(row)
-    parked = None
-    if found.finished_at is None:
-        parked = await tx.row(_PARKED, {"job_id": found.job_id})
-    return replace(found, state="failed", error=parked.error) if parked else found
+    return Import.of_row(row)
 
 
 async def get_content(tx: Transaction, import_id: UUID) -> str:
@@ -196,9 +219,15 @@ async def get_content(tx: Transaction, import_id: UUID) -> str:
     return str(await tx.scalar(_CONTENT, {"id": import_id}))
 
 
-async def list_imports(tx: Transaction, page: Page) -> tuple[list[Import], str]:
-    """A page of imports, oldest first, without their errors, and the next page's token."""
-    rows, token = page.cut(await tx.rows(page.of(select(_imports), _imports.c.id)), "id")
+def listed_by(request: type[Message]) -> Listing:
+    """The list of imports that a request asks for, oldest first."""
+    others = {"state": _state, "finish_time": _imports.c.finished_at}
+    return Listing(request, _imports.c, "id", others=others)
+
+
+async def list_imports(tx: Transaction, listing: Listing, page: Page) -> tuple[list[Import], str]:
+    """A page of imports, without their errors, and the next page's token."""
+    rows, token = await listing.read(tx, _SELECT, page)
     return [replace(Import.of_row(row), errors=[]) for row in rows], token
 
 

@@ -52,7 +52,7 @@ log = structlog.get_logger()
 class Pace:
     """How many jobs a worker runs at once, and how soon others notice its death."""
 
-    concurrency: int = 16
+    concurrency: int = 32
     lease_seconds: float = 8.0
     heartbeat_seconds: float = 2.0
     # For running jobs to finish at the end.

@@ -15,7 +15,7 @@ class JobSettings:
         Variable(
             "KV_ERP_JOB_CONCURRENCY", "Jobs that a worker runs at the same time.", whole(1, 200)
         ),
-    ] = 16
+    ] = 32
     job_lease_seconds: Annotated[
         float,
         Variable(

@@ -23,6 +23,8 @@ from erp.sales.v1.events_pb2 import OrderCancelled, OrderSettled, OrderShipped
 from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.valkey import EmbeddedValkey
 
+pytestmark = pytest.mark.first
+
 DAY_SECONDS = 86_400.0
 
 

@@ -81,6 +81,25 @@ async def test_a_read_by_type_says_how_far_it_looked(database: Database, tenant:
     assert response.position == 2
 
 
+async def test_a_read_by_filter_finds_the_events_of_one_thing_and_looks_on_after_them(
+    database: Database, tenant: UUID
+) -> None:
+    log = EventLogServicer("notes", database)
+    asked = 'subject = "b" AND type:"settled" AND sequence > 1'
+
+    with as_user(tenant):
+        await publish(database, "b", "a", "b", "b", "a")
+        first = await log.Read(ReadRequest(filter=asked, limit=1), None)
+        rest = await log.Read(ReadRequest(filter=asked, after=first.position), None)
+        with pytest.raises(InvalidRequest, match=r"/filter must not name data"):
+            await log.Read(ReadRequest(filter="data = 1"), None)
+
+    assert [(event.sequence, event.subject) for event in first.events] == [(3, "b")]
+    assert first.position == 3
+    assert [(event.sequence, event.subject) for event in rest.events] == [(4, "b")]
+    assert rest.position == 5
+
+
 async def test_a_reader_who_is_to_miss_nothing_is_told_that_events_are_no_longer_kept(
     database: Database, tenant: UUID, scratch: ServiceDatabase
 ) -> None:

@@ -17,6 +17,8 @@ import pytest
 from ops.credentials import DATABASES
 from ops.tests.conditions import is_running, until_blocking
 
+pytestmark = pytest.mark.first
+
 STANDIN = Path(__file__).with_name("standin_service.py")
 START_SECONDS = 60
 

@@ -19,6 +19,7 @@ from gateway.api_tokens import create_token, find_holder, hash_of, list_tokens, 
 from gateway.app import SYSTEM_REASONS
 from gateway.credentials import ApiTokenCredentials
 from gateway.errors import ApiTokenNotFound, TenantExists
+from gateway.passwords import Passwords
 from gateway.seed import TENANTS, seed_tenant
 from gateway.tenants import NewTenant, create_tenant
 
@@ -268,10 +269,10 @@ async def test_a_short_name_is_taken_once(database, tenant):
 
 async def test_seeding_again_keeps_the_tenant_and_replaces_its_credentials(database):
     known = knows(database)
-    first = await seed_tenant(database, TENANTS[0])
+    first = await seed_tenant(database, TENANTS[0], Passwords())
     caller = (await known.client_of(f"Bearer {first['token']}".encode())).caller
 
-    second = await seed_tenant(database, TENANTS[0])
+    second = await seed_tenant(database, TENANTS[0], Passwords())
     known.forget()
 
     assert first["id"] == second["id"] == str(caller.tenant_id)

@@ -13,7 +13,7 @@ from common.testing import as_user
 from common.wire import timestamp
 from erp.events.v1.events_pb2 import Event, ReadResponse
 from gateway.event_cursor import Cursor
-from gateway.event_pages import EventPages, parse_types
+from gateway.event_pages import EventPages, Wanted, parse_types
 
 CONFIRMED, POSTED = "erp.sales.v1.OrderConfirmed", "erp.accounting.v1.InvoicePosted"
 START = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -57,9 +57,10 @@ def ids_of(page):
 
 
 async def read_all(pages, limit, sources=("sales", "accounting"), types=()):
+    wanted = Wanted(types)
     cursor, found = Cursor(), []
     while True:
-        page = await pages.read(Cursor.parse(str(cursor)), sources, types, limit)
+        page = await pages.read(Cursor.parse(str(cursor)), sources, wanted, limit)
         found += ids_of(page)
         cursor = page.after
         if not page.has_more:
@@ -94,8 +95,8 @@ async def test_from_the_cursor_of_any_event_the_next_is_next(tenant):
     sources = ("sales", "accounting")
 
     with as_user(tenant):
-        page = await pages.read(Cursor(), sources, (), 10)
-        rests = [ids_of(await pages.read(after, sources, (), 10)) for _, after in page.events]
+        page = await pages.read(Cursor(), sources, Wanted(), 10)
+        rests = [ids_of(await pages.read(after, sources, Wanted(), 10)) for _, after in page.events]
 
     assert rests == [ids_of(page)[number:] for number in range(1, 5)]
 
@@ -105,7 +106,7 @@ async def test_what_is_not_wanted_is_passed_over_and_its_services_not_asked(tena
     pages = EventPages({"sales": sales, "accounting": accounting})
 
     with as_user(tenant) as reader:
-        sources = pages.sources_of(reader, [CONFIRMED])
+        sources = pages.sources_of(reader, Wanted([CONFIRMED]))
         found, cursor = await read_all(pages, 10, sources, [CONFIRMED])
 
     assert found == ["sales-1", "sales-2"]
@@ -117,8 +118,8 @@ def test_a_reader_sees_the_services_whose_events_it_may_read():
     pages = EventPages({name: Log(name) for name in ("sales", "accounting", "gateway")})
     clerk = Caller(None, "user:clerk", frozenset({"gateway.events.read", "sales.*"}))
 
-    assert pages.sources_of(clerk) == {"gateway", "sales"}
-    assert pages.sources_of(clerk, [CONFIRMED, POSTED]) == {"sales"}
+    assert pages.sources_of(clerk, Wanted()) == {"gateway", "sales"}
+    assert pages.sources_of(clerk, Wanted([CONFIRMED, POSTED])) == {"sales"}
 
 
 async def test_now_is_after_all_that_has_happened(tenant):
@@ -136,7 +137,7 @@ async def test_a_page_is_refused_rather_than_incomplete(tenant):
     pages = EventPages({"sales": Log("sales", 1), "accounting": accounting})
 
     with as_user(tenant), pytest.raises(Unavailable):
-        await pages.read(Cursor(), ("sales", "accounting"), (), 10)
+        await pages.read(Cursor(), ("sales", "accounting"), Wanted(), 10)
 
 
 async def test_logs_are_read_on_the_gateways_own_account(tenant):
@@ -148,7 +149,7 @@ async def test_logs_are_read_on_the_gateways_own_account(tenant):
             return await super().Read(request)
 
     with acting_as(Caller(tenant, "token:1", frozenset(), (), "request-1")):
-        await EventPages({"sales": Watching("sales", 1)}).read(Cursor(), ("sales",), (), 10)
+        await EventPages({"sales": Watching("sales", 1)}).read(Cursor(), ("sales",), Wanted(), 10)
 
     assert [(who.subject, who.tenant_id, who.request_id) for who in seen] == [
         ("service:gateway", tenant, "request-1")

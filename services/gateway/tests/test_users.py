@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.testing import rows_of
-from gateway.seed import seed_tenant
+from gateway.seed import seed_with
 from gateway.tenants import NewTenant
 from gateway.tests.whole import Company
 
@@ -284,9 +284,12 @@ async def test_roles_in_use_and_those_of_every_company_stay(admin, clerk):
     assert reasons == ["ROLE_IN_USE", "BUILT_IN_ROLE", "ROLE_NAME_TAKEN"]
 
 
-async def test_what_belongs_to_another_company_is_not_there(admin, browsers, company, database):
+async def test_what_belongs_to_another_company_is_not_there(
+    admin, browsers, company, database, password
+):
     slug = "o" + company.slug
-    foreign = Company(slug, await seed_tenant(database, NewTenant(slug, "O", "EUR", "unmetered")))
+    tenant = NewTenant(slug, "O", "EUR", "unmetered")
+    foreign = Company(slug, await seed_with(database, tenant, *password))
     other = browsers()
     await other.log_in(foreign)
     viewer = await built_in(other, "viewer")

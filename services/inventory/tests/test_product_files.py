@@ -27,6 +27,15 @@ SCRIPT = Path(__file__).with_name("file_worker.py")
 HEAD = "sku,name,list_price\n"
 
 
+# As a worker parks a job that it cannot do.
+PARK = """
+    INSERT INTO failed_jobs (tenant_id, id, kind, name, source, sequence, payload, error, attempts,
+                             job_id)
+    SELECT tenant_id, id, 'job', 'RunProductImport', '', 0, '', 'worn out', 1, job_id
+    FROM imports WHERE id = %s
+"""
+
+
 class Files:
     """The files of one company."""
 
@@ -271,6 +280,24 @@ async def test_files_are_their_company_s_own(
 
     assert content == "sku,name,description,list_price,currency_code,state\r\n"
     assert (list(listed.imports), theirs.products()) == ([], {})
+
+
+async def test_imports_are_listed_by_what_became_of_them(files: Files) -> None:
+    done = await files.read_in(HEAD + "A,Table,1.00\n")
+    parked, waiting = await files.put(HEAD + "B,Chair,2.00\n"), await files.put(HEAD, dry_run=True)
+    with psycopg.connect(files.operator) as operator:
+        operator.execute(PARK, [parked.id])
+
+    async def found(**asked: Any) -> list[tuple[str, str]]:
+        request = messages.ListProductImportsRequest(**asked)
+        listed = await files.rpc("ListProductImports", request)
+        return [(item.id, item.error) for item in listed.imports]
+
+    newest_first = [(waiting.id, ""), (parked.id, "worn out"), (done.id, "")]
+    assert await found(order_by="id desc") == newest_first
+    assert await found(filter='state = "failed"') == [(parked.id, "worn out")]
+    assert await found(filter="state = succeeded AND finish_time:*") == [(done.id, "")]
+    assert await found(filter="dry_run = true") == [(waiting.id, "")]
 
 
 async def test_an_unusable_file_and_a_strange_part_are_refused(
