@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from common import validation
 from common.errors import DomainError, InvalidField, InvalidRequest
 from common.status import to_status
 from erp.sales.v1 import sales_pb2 as pb
@@ -61,6 +62,7 @@ class BatchCreateOrders:
 
 def _read(order: rpc.CreateOrderRequest) -> CreateOrder | DomainError:
     try:
+        validation.check(order)
         return CreateOrder.from_wire(order)
     except DomainError as error:
         return error

@@ -51,6 +51,7 @@ async def test_each_order_of_a_batch_has_its_own_outcome_in_the_order_of_the_req
         shop.order((nothing, "1")),
         shop.order((old, "1")),
         shop.order(too_exact),
+        shop.order((table, "0")),
         shop.order((table, "2"), confirm=True, reference="last"),
     )
 
@@ -61,9 +62,11 @@ async def test_each_order_of_a_batch_has_its_own_outcome_in_the_order_of_the_req
         "NOT_FOUND",
         "PRODUCT_ARCHIVED",
         "INVALID_REQUEST",
+        "INVALID_REQUEST",
     ]
     assert errors[0].values() == {"kind": "product", "id": str(nothing)}
     assert errors[2].violations[0].pointer == "/lines/0/unit_price/amount"
+    assert errors[3].violations[0].pointer == "/lines/0/quantity"
     assert await shop.violations() == []
 
 
