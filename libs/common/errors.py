@@ -88,7 +88,11 @@ class InvalidRequest(DomainError):
 
     def values(self) -> dict[str, str]:
         """The violations in one sentence."""
-        return {"summary": "; ".join(f"{item.pointer} {item.rule}" for item in self.violations)}
+        return {
+            "summary": "; ".join(
+                f"{item.pointer or 'The request'} {item.rule}" for item in self.violations
+            )
+        }
 
 
 @dataclass(eq=False)

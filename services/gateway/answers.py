@@ -70,7 +70,7 @@ def internal_answer(instance: str) -> Answer:
     return Answer(500, _PROBLEM, orjson.dumps(plain_problem(500, instance)))
 
 
-def problem_bytes(status: int, request_id: str) -> bytes:
+def problem_bytes(status: int, request_id: str, headers: Headers) -> bytes:
     """A whole HTTP answer, for a connection that has not brought a request."""
     body = orjson.dumps(plain_problem(status))
     head = (
@@ -78,7 +78,7 @@ def problem_bytes(status: int, request_id: str) -> bytes:
         f"content-type: {CONTENT_TYPE.decode()}",
         f"content-length: {len(body)}",
         f"x-request-id: {request_id}",
-        "x-content-type-options: nosniff",
+        *(f"{name.decode()}: {value.decode()}" for name, value in headers),
         "cache-control: no-store",
         "connection: close\r\n\r\n",
     )

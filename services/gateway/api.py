@@ -131,7 +131,7 @@ class Api:
         self._settlements = Settlements(feed, reads)
         self._kept = kept
         self._streams = streams
-        self._preconditions = Preconditions(routes.records, self._rpcs)
+        self._preconditions = Preconditions(routes.readers, self._rpcs)
         self._turns = Places(_AT_ONCE, tenant_turns, WAITING, WAITED, TooManyAtOnce)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

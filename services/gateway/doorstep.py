@@ -4,6 +4,7 @@ Sources: https://fetch.spec.whatwg.org/#http-cors-protocol, RFC 9110 and RFC 911
 once, the OWASP REST Security Cheat Sheet on headers.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection
 from http import HTTPStatus
@@ -12,11 +13,20 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.answers import Answer, error_answer
-from gateway.errors import HttpError, InvalidHeader, TargetTooLong, TooManyHeaders
+from gateway.errors import (
+    HeadTooLarge,
+    HttpError,
+    InvalidHeader,
+    TargetTooLong,
+    TooManyHeaders,
+    VersionNotSupported,
+)
 from gateway.http_request import HttpRequest
+from gateway.limits import uncounted
 
-__all__ = ["ALWAYS", "Doorstep"]
+__all__ = ["ALWAYS", "LARGEST_HEAD_BYTES", "Doorstep"]
 
+LARGEST_HEAD_BYTES = 64 * 1024
 MOST_HEADERS = 100
 LONGEST_TARGET_BYTES = 16 * 1024
 
@@ -25,7 +35,10 @@ _DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    # For browsers that do not know frame-ancestors.
+    (b"x-frame-options", b"DENY"),
 )
+_COUNTED = b"x-ratelimit-limit"
 _POLICY = (b"content-security-policy", _DATA_POLICY)
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
@@ -34,6 +47,9 @@ _ONCE = frozenset(
     b"host authorization content-length content-type idempotency-key consistency-token origin "
     b"x-csrf-token last-event-id x-request-id traceparent".split()
 )
+# RFC 3986, section 3.2: a name or an address, and a port.
+_HOST = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?")
+_VERSIONS = frozenset({"1.0", "1.1"})
 _ASKED_FOR = b"access-control-request-method"
 _VARY_ORIGIN = (b"vary", b"Origin")
 _PREFLIGHT = (
@@ -83,8 +99,10 @@ class Doorstep:
         async def send_more(message: Any) -> None:
             if message["type"] == "http.response.start":
                 own = message["headers"]
-                policy = () if any(name == _POLICY[0] for name, _ in own) else (_POLICY,)
-                message["headers"] = [*own, *added, *policy]
+                names = {name for name, _ in own}
+                policy = () if _POLICY[0] in names else (_POLICY,)
+                free = () if _COUNTED in names else uncounted()
+                message["headers"] = [*own, *added, *policy, *free]
             await send(message)
 
         try:
@@ -125,8 +143,12 @@ def _refuse_ambiguous(scope: Scope) -> None:
         HttpError: it cannot, or it is longer than any request needs.
     """
     headers = scope["headers"]
+    if scope["http_version"] not in _VERSIONS:
+        raise VersionNotSupported
     if len(headers) > MOST_HEADERS:
         raise TooManyHeaders(MOST_HEADERS)
+    if sum(len(name) + len(value) for name, value in headers) > LARGEST_HEAD_BYTES:
+        raise HeadTooLarge(LARGEST_HEAD_BYTES)
     if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET_BYTES:
         raise TargetTooLong(LONGEST_TARGET_BYTES)
     names = dict(headers)
@@ -135,8 +157,18 @@ def _refuse_ambiguous(scope: Scope) -> None:
         for name in _ONCE & counted.keys():
             if counted[name] > 1:
                 raise InvalidHeader(name.decode().title(), "must not be repeated")
-    if b"host" not in names and scope["http_version"] == "1.1":
+    _refuse_misframed(scope["http_version"], names)
+
+
+def _refuse_misframed(version: str, headers: dict[bytes, bytes]) -> None:
+    host = headers.get(b"host")
+    if host is None and version == "1.1":
         raise InvalidHeader("Host", "is missing")
+    if host and not _HOST.fullmatch(host):
+        raise InvalidHeader("Host", "must be a name or an address, and a port")
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):
+        raise InvalidHeader("Transfer-Encoding", "must be chunked, in HTTP/1.1")
 
 
 async def _refuse(error: HttpError, request: HttpRequest, send: Send) -> None:

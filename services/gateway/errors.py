@@ -75,7 +75,7 @@ class UnsupportedMediaType(HttpError):
     """The body is not declared as JSON: 415."""
 
     http_status = 415
-    detail = "The body must be application/json in UTF-8, and the header Content-Type must say so."
+    detail = "The body must be application/json in UTF-8 without a Content-Encoding, and say so."
 
 
 @dataclass(eq=False)
@@ -96,6 +96,24 @@ class TooManyHeaders(HttpError):
     detail = "There are more than {most} headers."
 
     most: int
+
+
+@dataclass(eq=False)
+class HeadTooLarge(HttpError):
+    """The headers are larger than any request needs: 431."""
+
+    http_status = 431
+    detail = "The headers are larger than {largest_bytes} bytes."
+
+    largest_bytes: int
+
+
+@dataclass(eq=False)
+class VersionNotSupported(HttpError):
+    """The request is of another version of HTTP than 1.0 or 1.1: 505."""
+
+    http_status = 505
+    detail = "This server speaks HTTP/1.1."
 
 
 @dataclass(eq=False)

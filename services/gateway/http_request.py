@@ -215,7 +215,7 @@ class HttpRequest:
         Raises:
             BodyTooLarge: more than 4 MiB, declared or sent.
             BodyTooSlow: it did not arrive within 10 s.
-            UnsupportedMediaType: there is one and it is not declared as JSON.
+            UnsupportedMediaType: there is one and it is not declared as plain JSON.
         """
         length = self._headers.get(b"content-length")
         if length == b"0" or (length is None and b"transfer-encoding" not in self._headers):
@@ -227,7 +227,8 @@ class HttpRequest:
                 body = await self._received()
         except TimeoutError:
             raise BodyTooSlow(BODY_SECONDS) from None
-        if body and not _JSON.fullmatch(self._headers.get(b"content-type", b"")):
+        kind, coding = self._headers.get(b"content-type", b""), b"content-encoding"
+        if body and (coding in self._headers or not _JSON.fullmatch(kind)):
             raise UnsupportedMediaType
         return body
 

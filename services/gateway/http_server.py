@@ -15,9 +15,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from common import ids
 from common.settings import Address, SettingsError
 from gateway.answers import problem_bytes
+from gateway.doorstep import ALWAYS, LARGEST_HEAD_BYTES
 from gateway.http_request import ABORT
+from gateway.limits import uncounted
 
-LARGEST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0
 # How long a client may go on sending a body that has been refused. Hanging up on it at once would
 # reset the connection, and the answer that explains the refusal would be lost.
@@ -77,6 +78,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; one that follows the body is a trailer, which must not pass for one.
+
+        Source: RFC 9110, section 6.5.1. A proxy that vouches for headers does not look at trailers.
+        """
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Let the request in."""
@@ -142,12 +151,25 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answer without a request, and hang up."""
+        """Answer in place of the application, and hang up."""
         if self.transport.is_closing():
             return
+        if self._is_answering() and self._is_in_first_body():
+            self._take_from_application()
         if not self._is_answering():
-            self.transport.write(problem_bytes(status, str(ids.new())))
+            headers = (*ALWAYS, *uncounted())
+            self.transport.write(problem_bytes(status, str(ids.new()), headers))
         self.transport.close()
+
+    def _is_in_first_body(self) -> bool:
+        """Whether what comes is the body of the very request that is to be answered next."""
+        return not self._in_head and not self.pipeline and not self.cycle.response_started
+
+    def _take_from_application(self) -> None:
+        """Let the application believe that the client has gone; its body is not worth reading."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.cycle.response_complete = True
 
 
 class HttpServer(uvicorn.Server):

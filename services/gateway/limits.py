@@ -12,7 +12,7 @@ from gateway.credentials import Client
 from gateway.http_request import HttpRequest
 from gateway.plans import WINDOW_SECONDS, Plans
 
-__all__ = ["RequestLimits"]
+__all__ = ["RequestLimits", "uncounted"]
 
 # What the headers say when there is no limit: they hold numbers, whatever the plan.
 _UNLIMITED = Bucket("unmetered", "", 1_000_000_000, WINDOW_SECONDS)
@@ -50,14 +50,18 @@ class RequestLimits:
         request.address = address
         buckets = self._plans.buckets(client, address, template)
         if not buckets:
-            now = time.time()
-            free = Verdict(True, _UNLIMITED, _UNLIMITED.limit, now, 0.0, 0.0)
-            request.rate_headers = _headers((_UNLIMITED,), free)
+            request.rate_headers = uncounted()
             return
         verdict = await self._limiter.take(buckets, cost)
         request.rate_headers = _headers(buckets, verdict)
         if not verdict.taken:
             raise RateLimited.by(verdict)
+
+
+def uncounted() -> Headers:
+    """The headers of an answer that no budget had to pay for."""
+    free = Verdict(True, _UNLIMITED, _UNLIMITED.limit, time.time(), 0.0, 0.0)
+    return _headers((_UNLIMITED,), free)
 
 
 def _headers(buckets: Sequence[Bucket], verdict: Verdict) -> Headers:

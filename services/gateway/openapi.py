@@ -173,8 +173,9 @@ _CREDENTIALS = {
 }
 _DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
 
-Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
-are null count as absent; fields that are not known are refused."""
+Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC, or null
+when they have not come. Fields that are null count as absent; fields that are not known are
+refused."""
 
 
 def openapi(routes: Iterable[Route], url: str | None = None) -> Object:
@@ -260,7 +261,9 @@ def _parameters(route: Route, schemas: Schemas) -> list[Object]:
     fields = route.method.input_type.fields_by_name
     found = [_parameter(fields[name], "path", schemas) for name in route.parameters]
     if route.verb != "GET":
-        found.append({"$ref": "#/components/parameters/IdempotencyKey"})
+        # Answers are kept for those who are known.
+        if route.policy.access is not Access.ANYBODY:
+            found.append({"$ref": "#/components/parameters/IdempotencyKey"})
         found.append({"$ref": "#/components/parameters/ValidateOnly"})
     if not route.takes_body:
         found += [

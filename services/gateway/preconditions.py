@@ -33,12 +33,12 @@ class Preconditions:
     """Holds requests to their If-Match.
 
     Args:
-        records: how each kind of record is read.
+        readers: by template, how the record is read that a path names.
         rpcs: by path.
     """
 
-    def __init__(self, records: Mapping[str, Route], rpcs: Mapping[str, Rpc]) -> None:
-        self._records = records
+    def __init__(self, readers: Mapping[str, Route], rpcs: Mapping[str, Rpc]) -> None:
+        self._readers = readers
         self._rpcs = rpcs
 
     async def guard(
@@ -57,8 +57,9 @@ class Preconditions:
         if_match = request.if_match
         if if_match is None or route.verb == "GET":
             return nullcontext()
-        reading = self._records.get(route.record)
-        if reading is None or "id" not in route.parameters:
+        # What a verb answers with may be another kind: crediting an invoice gives a credit note.
+        reading = self._readers.get(route.template.partition(":")[0])
+        if reading is None:
             raise PreconditionFailed
         if if_match.strip() == _ANY:
             return nullcontext()

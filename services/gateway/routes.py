@@ -129,6 +129,8 @@ class Routes:
             self._add(route)
         # How the records that have an id are read, by their kind.
         self.records = {route.record: route for route in self.all if route.reads_one}
+        # The same by template, which is that of PATCH and DELETE and, without its verb, of POST.
+        self.readers = {route.template: route for route in self.all if route.reads_one}
 
     def find(self, path: str) -> Match | None:
         """What a path as it was sent, still percent-encoded, leads to; None when it is unknown."""

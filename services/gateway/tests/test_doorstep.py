@@ -22,6 +22,8 @@ async def test_every_answer_tells_browsers_to_take_care(client, sales, path):
     assert headers["referrer-policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] in ("no-store", "private, no-cache")
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["ratelimit"]
     assert "strict-transport-security" not in headers
 
 
@@ -62,6 +64,7 @@ async def test_a_preflight_needs_no_credential_and_reaches_nobody(client, sales)
     assert answer.headers["access-control-allow-origin"] == OURS
     assert "PATCH" in answer.headers["access-control-allow-methods"]
     assert "X-CSRF-Token" in answer.headers["access-control-allow-headers"]
+    assert answer.headers["x-ratelimit-limit"]
     assert not [name for name in refused.headers if name.startswith("access-control")]
     assert sales.asked == []
 

@@ -29,6 +29,8 @@ async def connection(server):
 async def status_of(reader) -> int:
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     assert b"x-request-id: " in head
+    assert b"x-ratelimit-limit: " in head
+    assert b"x-frame-options: DENY" in head
     assert b"server:" not in head
     return int(head.split(b" ", 2)[1])
 
@@ -63,6 +65,15 @@ async def status_of(reader) -> int:
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
         (GET + b"x: y\r\n" * 200 + b"\r\n", 431),
+        (GET + b"x: " + b"y" * 70_000 + b"\r\n\r\n", 431),
+        (GET.replace(b"host: x", b"host: x y") + b"\r\n", 400),
+        (GET.replace(b"1.1", b"2.0") + b"\r\n", 505),
+        (b"GET /api/v1/orders\r\n\r\n", 505),
+        (POST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST.replace(b"1.1", b"1.0") + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400),
+        (POST + b"transfer-encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n", 400),
     ],
 )
 async def test_a_connection_that_asks_too_much_is_told_so_and_closed(server, hurry, sent, status):
@@ -91,6 +102,37 @@ async def test_nothing_is_read_behind_a_body_without_a_certain_end(server, sales
     assert answers.count(b"HTTP/1.1 ") <= 1
     assert b"HTTP/1.1 2" not in answers
     assert sales.asked == []
+
+
+async def test_a_trailer_is_no_header(server, sales):
+    sales.answers["GetOrder"] = lambda request: sales_pb2.Order(id=request.id)
+    trailer = b"transfer-encoding: chunked\r\n\r\n0\r\nx-request-id: trailing\r\n\r\n"
+    async with connection(server) as (reader, writer):
+        writer.write(GET + trailer)
+
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+
+    assert b"HTTP/1.1 200" in head
+    assert b"trailing" not in head
+
+
+async def test_what_breaks_behind_a_request_does_not_answer_it(server, sales):
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request):
+        asked.set()
+        await release.wait()
+        return sales_pb2.Order(id=request.id)
+
+    sales.answers["GetOrder"] = slowly
+    async with connection(server) as (reader, writer):
+        writer.write(GET + b"\r\n" + POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
+        await asked.wait()
+        release.set()
+
+        answers = await asyncio.wait_for(reader.read(), 5)
+
+    assert b"HTTP/1.1 400" not in answers
 
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(server, hurry):

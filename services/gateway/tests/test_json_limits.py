@@ -84,6 +84,21 @@ async def test_a_body_that_is_not_said_to_be_json_in_utf_8_is_415(client, sales,
     assert sales.asked == []
 
 
+async def test_a_body_that_is_packed_is_415(client, sales):
+    headers = {"content-type": JSON, "content-encoding": "gzip"}
+
+    answer = await client.post(CUSTOMERS, content=b'{"name": "a"}', headers=headers)
+
+    assert answer.status_code == 415
+    assert sales.asked == []
+
+
+async def test_what_is_wrong_with_the_whole_body_is_a_sentence(client):
+    answer = await client.post(CUSTOMERS, content=b"[]", headers={"content-type": JSON})
+
+    assert answer.json()["detail"] == "The request must be a JSON object"
+
+
 async def test_a_body_that_is_too_large_is_413_before_it_is_read_as_json(client, sales):
     body = b'{"name": "' + b"a" * (4 * 1024 * 1024) + b'"}'
 

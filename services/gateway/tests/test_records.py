@@ -16,15 +16,19 @@ from common.cache_testing import running_cache
 from common.caller import acting_as, service_caller
 from common.errors import ConcurrentModification, NotFound
 from common.settings import Address
+from erp.accounting.v1 import accounting_pb2
 from erp.events.v1.events_pb2 import Event
 from erp.sales.v1 import sales_pb2
 from erp.sales.v1.sales_service_pb2 import ListOrdersResponse
 from gateway.api import Api
 from gateway.contract import SERVICES, all_services
+from gateway.errors import PreconditionFailed
 from gateway.feed import Feed
+from gateway.http_request import HttpRequest
 from gateway.http_server import HttpServer
 from gateway.kept_records import KeptRecords
 from gateway.limits import RequestLimits
+from gateway.preconditions import Preconditions
 from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.tests.conftest import Guests
@@ -190,6 +194,34 @@ async def test_a_verb_that_knows_no_version_compares_beforehand(client, sales):
 
     assert refused.status_code == 412
     assert [name for name, *_ in sales.asked] == ["GetOrder"]
+
+
+async def test_if_match_is_held_against_the_record_that_the_path_names():
+    """Crediting an invoice answers with a credit note; it is the invoice that must match."""
+    asked = []
+
+    async def get_invoice(request, **_):
+        asked.append(request.id)
+        return accounting_pb2.Invoice(id=request.id)
+
+    routes = Routes(all_services())
+    path = f"/api/v1/invoices/{ID}"
+    crediting = routes.find(f"{path}:credit").routes["POST"]
+    reading = routes.find(path).routes["GET"]
+    preconditions = Preconditions(routes.readers, {reading.policy.path: get_invoice})
+    scope = {
+        "headers": [(b"if-match", b'"nope"')],
+        "method": "POST",
+        "raw_path": path.encode(),
+        "query_string": b"",
+    }
+
+    with pytest.raises(PreconditionFailed):
+        await preconditions.guard(
+            crediting, crediting.policy.request(id=ID), HttpRequest(scope, None)
+        )
+
+    assert asked == [ID]
 
 
 async def test_what_does_not_exist_yet_matches_nothing(client, sales):
