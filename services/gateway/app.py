@@ -84,6 +84,7 @@ from gateway.plans import Plans
 from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
+from gateway.settled_answers import SettledAnswers
 from gateway.site import site
 from gateway.tenant_data_setup import handlers_of
 from gateway.tenant_exports import SYSTEM_REASON as OLD_EXPORTS
@@ -225,7 +226,8 @@ class _Gateway:
         streams = streams_of(settings, pages, bells)
         calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
         limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
-        api = calls(limits, feed, kept, opening, **_api_options(settings))
+        settled = SettledAnswers(database)
+        api = calls(limits, feed, kept, settled, opening, **_api_options(settings))
         health = _system_health(channels, database, publishing, jobs)
         http = _http_server(settings, partial(site, api, routes, health), readiness)
         sessions = entrance.sessions

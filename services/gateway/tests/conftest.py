@@ -33,6 +33,7 @@ from gateway.passwords import Passwords, random_password
 from gateway.plans import Plans
 from gateway.routes import Routes
 from gateway.seed import seed_with
+from gateway.settled_answers import SettledAnswers
 from gateway.tenants import NewTenant
 from gateway.tests.standing_in import StandIn, standing_in_for_sales
 from gateway.tests.whole import Browser, Company, settings_of, whole_gateway
@@ -97,12 +98,12 @@ async def cache(servers: TestServers) -> AsyncIterator[Cache]:
 
 @pytest.fixture
 async def server(
-    ending, sales_and_channel, feed, guests, limits, cache
+    ending, sales_and_channel, feed, guests, limits, cache, database
 ) -> AsyncIterator[HttpServer]:
     channels = dict.fromkeys(SERVICES, sales_and_channel[1])
     routes = Routes(all_services())
-    kept = KeptRecords(cache, routes.all)
-    api = Api(routes, channels, guests, limits, feed, kept, timeout_seconds=2)
+    kept, settled = KeptRecords(cache, routes.all), SettledAnswers(database)
+    api = Api(routes, channels, guests, limits, feed, kept, settled, timeout_seconds=2)
     app = Doorstep(api, ["https://app.example.com"], behind_proxies=True)
     server = HttpServer(app, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
