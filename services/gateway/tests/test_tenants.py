@@ -239,6 +239,18 @@ async def test_another_plan_counts_at_once(operator, made, gateway, browser):
     assert (stale.status_code, stale.json()["reason"]) == (409, "CONCURRENT_MODIFICATION")
 
 
+async def test_a_plan_that_is_none_and_a_blank_name_are_refused(operator, made):
+    new = {"slug": "x", "currency_code": "EUR", "admin": {"email": "a@b.example"}, "reason": "x"}
+
+    for method, path, body, pointer in (
+        ("POST", "/tenants", {**new, "name": "X", "plan": "unmeterd"}, "/plan"),
+        ("POST", "/tenants", {**new, "name": "\t "}, "/name"),
+        ("PATCH", f"/tenants/{made['id']}", {"version": made["version"], "plan": "gold"}, "/plan"),
+    ):
+        answer = await operator.request(method, path, json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, pointer)
+
+
 async def test_a_company_sees_what_operators_did_to_it_and_why(
     operator, gateway, company, operator_token
 ):
