@@ -188,7 +188,9 @@ def _expressions(rules: validate_pb2.FieldRules) -> Iterator[validate_pb2.Rule]:
 
 
 def _patterns(rules: validate_pb2.FieldRules) -> list[str]:
-    return [match for rule in _expressions(rules) for match in _MATCHES.findall(rule.expression)]
+    found = [match for rule in _expressions(rules) for match in _MATCHES.findall(rule.expression)]
+    # In CEL a backslash is written as two.
+    return [match.replace("\\\\", "\\") for match in found]
 
 
 def _said(rules: validate_pb2.FieldRules) -> list[str]:
