@@ -51,8 +51,12 @@ def at_work(database, redis, monkeypatch):
     # Many parts, and many pages of a table.
     monkeypatch.setattr(tenant_writing, "PART_BYTES", 1000)
     monkeypatch.setattr(tenant_rows, "_PAGE_ROWS", 3)
-    writer = TenantWriter({"gateway": Failing(database)})
-    return working(job_worker("gateway", database, redis, writer.handlers, tries=5))
+
+    def working_on(rows=None):
+        writer = TenantWriter({"gateway": rows or TenantRowsServicer(database)})
+        return working(job_worker("gateway", database, redis, writer.handlers, tries=5))
+
+    return working_on
 
 
 async def by_the_clock(database, redis, urls):
@@ -78,11 +82,11 @@ async def fetched(client, path):
 
 
 async def test_the_archive_holds_every_row_and_says_so(
-    admin, company, at_work, gateway_database, redis
+    admin, company, at_work, database, gateway_database
 ):
     asked = await admin.send("POST", "/tenant-exports", {})
     again = await admin.send("POST", "/tenant-exports", {})
-    async with at_work:
+    async with at_work(Failing(database)):
         export, content = await fetched(admin.send, f"/tenant-exports/{asked.json()['id']}")
 
     archive = zipfile.ZipFile(io.BytesIO(content))
@@ -108,7 +112,7 @@ async def test_the_archive_holds_every_row_and_says_so(
 
 async def test_no_secret_is_in_an_archive(admin, company, at_work, gateway_database):
     asked = (await admin.send("POST", "/tenant-exports", {})).json()
-    async with at_work:
+    async with at_work():
         _, content = await fetched(admin.send, f"/tenant-exports/{asked['id']}")
 
     archive = zipfile.ZipFile(io.BytesIO(content))
@@ -135,7 +139,7 @@ async def test_an_operator_exports_a_company_that_is_kept_out(operator, company,
     why = {"reason": "they leave"}
     await ask("POST", f"/tenants/{company.id}:suspend", why)
     asked = await ask("POST", f"/tenants/{company.id}/exports", why)
-    async with at_work:
+    async with at_work():
         path = f"/tenants/{company.id}/exports/{asked.json()['id']}"
         export, content = await fetched(ask, path)
 
@@ -149,7 +153,7 @@ async def test_an_export_is_forgotten_after_its_week(
 ):
     asked = (await admin.send("POST", "/tenant-exports", {})).json()
     path = f"/tenant-exports/{asked['id']}"
-    async with at_work:
+    async with at_work():
         await fetched(admin.send, path)
     later = "UPDATE tenant_exports SET expires_at = now() WHERE tenant_id = %s RETURNING id"
     rows_of(gateway_database.operator, later, company.id)
