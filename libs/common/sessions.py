@@ -24,7 +24,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from sqlalchemy import Row
 
-from common import caller, ids, rehearsal
+from common import caller, ids, patience, rehearsal
 from common.database import Database, Transaction
 from common.errors import NotFound, Unauthenticated
 from common.flights import Flights
@@ -281,12 +281,13 @@ class Sessions:
         return [session for session in found if session]
 
     async def _find_copy(self, named: _Named) -> _Copy | None:
-        if not self.link.stands or time.monotonic() < self._spared_until:
+        if not self._may_ask():
             return None
         try:
             sealed: Any = await self._redis.getex(named.key, px=self._idle_ms)
         except AWAY:
             self._spared_until = time.monotonic() + SPARED_SECONDS
+            patience.lose()
             return None
         if sealed == _REVOKED:
             raise _refused()
@@ -297,6 +298,10 @@ class Sessions:
             return None
         fields = orjson.loads(text)
         return _Copy(_read(fields), fields["checked"])
+
+    def _may_ask(self) -> bool:
+        """Whether Redis is there, and has not been too slow just now."""
+        return self.link.stands and time.monotonic() >= self._spared_until
 
     def _is_fresh(self, copy: _Copy) -> bool:
         """Whether nobody can have revoked the session since without the copy's knowing."""
@@ -327,7 +332,7 @@ class Sessions:
 
     async def _refill(self, named: _Named, copy: _Copy) -> bool:
         """Write the copy; False when the session was revoked since its row was read."""
-        if time.monotonic() < self._spared_until:
+        if not self._may_ask():
             return True
         left_ms = round((copy.session.ends_at.timestamp() - time.time()) * 1000)
         text = _write(copy.session, checked=copy.checked)
