@@ -32,6 +32,11 @@ from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled
 pytestmark = pytest.mark.first
 
 
+@pytest.fixture
+def database(waking_database: Database) -> Database:
+    return waking_database
+
+
 @pytest.fixture(autouse=True)
 def no_jobs(scratch: ServiceDatabase) -> None:
     forget_jobs(scratch)

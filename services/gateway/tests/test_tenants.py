@@ -14,7 +14,7 @@ PASSWORD = "correct horse battery"
 
 def client(url: str, token: str) -> httpx.AsyncClient:
     headers = {"authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=30)
+    return httpx.AsyncClient(verify=False, base_url=url, headers=headers, timeout=30)
 
 
 @pytest.fixture(scope="session")
