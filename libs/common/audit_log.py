@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 
 from common import ids
+from common.audit_disturbances import find_disturbed
 from common.audit_seals import verify
 from common.database import Database, Transaction
 from common.listing import Listing, TimeOfId
@@ -133,10 +134,12 @@ class AuditLogServicer(rpc.AuditLogServicer):
     async def VerifySeals(
         self, request: pb.VerifySealsRequest, context: object = None
     ) -> pb.VerifySealsResponse:
-        """What the seals say."""
+        """What the seals say, and what was done to entries also before there was one."""
         async with self._database.read_transaction(fresh=True) as tx:
             found = await verify(tx, request.after, _SEALS_AT_ONCE, request.newest)
-        broken = [pb.SealBroken(number=number, detail=detail) for number, detail in found.broken]
+            disturbed = [] if request.after else await find_disturbed(tx)
+        broken = [pb.SealBroken(detail=detail) for detail in disturbed]
+        broken += [pb.SealBroken(number=number, detail=detail) for number, detail in found.broken]
         return pb.VerifySealsResponse(
             broken=broken, number=found.number, hash=found.hash, has_more=found.has_more
         )

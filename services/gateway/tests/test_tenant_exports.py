@@ -6,15 +6,19 @@ import io
 import json
 import zipfile
 
+import psycopg
 import pytest
 
-from common import tenant_rows
+from common import jobs, tenant_rows
 from common.errors import Unavailable
-from common.jobs_testing import eventually, job_worker, working
+from common.jobs.bell import JobBell
+from common.jobs.handlers import handlings_of, queues_of
+from common.jobs.schedules import keep_schedules, schedules_of
+from common.jobs_testing import eventually, job_states, job_worker, working
 from common.tenant_rows_servicer import TenantRowsServicer
 from common.testing import rows_of
 from gateway import tenant_writing
-from gateway.tenant_exports import forget_old_exports
+from gateway.forgetting import forgetting_by
 from gateway.tenant_writing import TenantWriter
 from gateway.tests.test_deletions import TABLES, operator, operator_token, rows_left
 
@@ -53,6 +57,18 @@ def at_work(database, redis, monkeypatch):
         return working(job_worker("gateway", database, redis, writer.handlers, tries=5))
 
     return working_on
+
+
+async def by_the_clock(database, redis, urls):
+    """Let the hour be over, and what is scheduled for it be done."""
+    last_hour = "INSERT INTO job_schedules (tenant_id, name, tick) VALUES (%s, %s, 'epoch')"
+    forgetting = forgetting_by(database)
+    with psycopg.connect(urls.operator) as connection:
+        connection.execute(last_hour, [jobs.SERVICE_WIDE, forgetting.every_hour.name])
+    queues, bell = queues_of(handlings_of([forgetting])), JobBell("gateway", redis)
+    await keep_schedules(database, schedules_of([forgetting]), queues, bell).work()
+    async with working(job_worker("gateway", database, redis, forgetting)):
+        await eventually(lambda: job_states(urls, jobs.SERVICE_WIDE) == {"succeeded": 1})
 
 
 async def fetched(client, path):
@@ -133,7 +149,7 @@ async def test_an_operator_exports_a_company_that_is_kept_out(operator, company,
 
 
 async def test_an_export_is_forgotten_after_its_week(
-    admin, company, at_work, database, gateway_database
+    admin, company, at_work, database, redis, gateway_database
 ):
     asked = (await admin.send("POST", "/tenant-exports", {})).json()
     path = f"/tenant-exports/{asked['id']}"
@@ -143,7 +159,7 @@ async def test_an_export_is_forgotten_after_its_week(
     rows_of(gateway_database.operator, later, company.id)
 
     gone = await admin.send("GET", path)
-    await forget_old_exports(database).work()
+    await by_the_clock(database, redis, gateway_database)
 
     assert gone.status_code == 404
     assert not {"tenant_exports", "tenant_export_parts"} & set(
