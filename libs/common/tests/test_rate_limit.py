@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from common import ids, patience, rate_limit
+from common import ids, rate_limit
 from common.breaker import Breaker
 from common.rate_limit import Bucket, RateLimiter
 from common.redis_clients import Role, open_redis
@@ -339,21 +339,6 @@ async def test_who_used_up_the_limit_with_redis_gets_nothing_without(valkey, cli
 
     async with dead(valkey, client):
         assert not (await limiter.take([shared])).taken
-
-
-async def test_a_request_that_waited_for_redis_in_vain_waits_no_more(redis, key, monkeypatch):
-    monkeypatch.setattr(rate_limit, "ANSWER_SECONDS", 10.0)
-    limiter = RateLimiter(redis)
-    patience.begin()
-    patience.lose()
-
-    verdict = await limiter.take([bucket(key)])
-
-    assert verdict.taken
-    assert not await redis.exists(key)
-    patience.begin()
-    await limiter.take([bucket(key)])
-    assert await redis.exists(key)
 
 
 async def test_redis_that_is_back_is_asked_again(valkey, client, key):
