@@ -13,7 +13,16 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import caller, consistency, origin, rehearsal, spans, tracing, trailers
+from common import (
+    caller,
+    consistency,
+    origin,
+    patience,
+    rehearsal,
+    spans,
+    tracing,
+    trailers,
+)
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
@@ -142,6 +151,7 @@ class Api:
         started = time.monotonic()
         request = HttpRequest(scope, receive)
         tracing.follow(request.traceparent)
+        patience.begin()
         self._room -= 1
         try:
             answer = await self._answer_or_error(request)
