@@ -1,5 +1,6 @@
 """Fixtures for all tests, and the order in which they run."""
 
+import gc
 import os
 
 import pytest
@@ -18,3 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     whole = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}
     long = {item.path for item in items if item.get_closest_marker("first")}
     items.sort(key=lambda item: (item.path in whole, item.path not in long))
+
+
+def pytest_collection_finish() -> None:
+    """Keep thousands of tests out of each collection of garbage, which takes 0.24 s with them."""
+    gc.collect()
+    gc.freeze()

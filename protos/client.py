@@ -22,7 +22,13 @@ TYPES = '''"""What the API takes and answers, as JSON. Generated from the protos
 from typing import Any, Literal, NotRequired, TypedDict
 
 '''
-_SCALARS = {"string": "str", "integer": "int", "boolean": "bool", "object": "dict[str, Any]"}
+_SCALARS = {
+    "string": "str",
+    "integer": "int",
+    "boolean": "bool",
+    "null": "None",
+    "object": "dict[str, Any]",
+}
 OPERATIONS = '''"""Every operation of the API. Generated from the protos."""
 
 from collections.abc import AsyncIterator
@@ -105,6 +111,8 @@ def _type(schema: Object) -> str:
         return f"Literal[{', '.join(map(repr, words))}]"
     if items := schema.get("items"):
         return f"list[{_type(items)}]"
+    if isinstance(kinds := schema.get("type"), list):
+        return " | ".join(_type({"type": kind}) for kind in kinds)
     # What is either empty or of some form is text.
     return _SCALARS.get("string" if "anyOf" in schema else schema.get("type", ""), "Any")
 

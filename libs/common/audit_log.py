@@ -1,21 +1,40 @@
 """The audit log of a service: who changed what, before and after, from where, and when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    MetaData,
+    Row,
+    Text,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 
 from common import ids
+from common.audit_disturbances import find_disturbed
 from common.audit_seals import verify
 from common.database import Database, Transaction
+from common.listing import Listing, TimeOfId
+from common.pagination import Page
+from common.schema import tenant_table
 from common.wire import timestamp
 from erp.audit.v1 import audit_log_pb2 as pb
 from erp.audit.v1 import audit_log_pb2_grpc as rpc
 
-__all__ = ["AuditLogServicer", "record"]
+__all__ = ["ENTRIES", "LISTED", "AuditLogServicer", "record"]
 
 _SEALS_AT_ONCE = 50
 
@@ -23,22 +42,53 @@ _RECORD = text("""
     INSERT INTO audit_entries (tenant_id, change_id, kind, record_id, action, after)
     VALUES (:tenant_id, audit_change(:tenant_id), :kind, :record_id, :action, CAST(:said AS jsonb))
 """)
-_LIST = """
-    SELECT entry.id, uuid_extract_timestamp(entry.id) AS time, entry.kind, entry.record_id,
-           entry.action, entry.before, entry.after,
-           CASE WHEN made.author IS NULL THEN change.authors
-                ELSE jsonb_build_array(change.authors -> made.author) END AS authors
-    FROM audit_entries AS entry
-    LEFT JOIN audit_changes AS change
-           ON change.tenant_id = entry.tenant_id AND change.id = entry.change_id
-    LEFT JOIN audit_authors AS made
-           ON made.tenant_id = entry.tenant_id AND made.change_id = entry.change_id
-          AND made.record_id = entry.record_id
-    WHERE entry.tenant_id = :tenant_id{conditions}
-    ORDER BY entry.id DESC LIMIT :limit
-"""
-_BY_ACTOR = """(made.author IS NULL AND change.authors @> CAST(:actor AS jsonb)
-    OR jsonb_build_array(change.authors -> made.author) @> CAST(:actor AS jsonb))"""
+_metadata = MetaData()
+_changes = tenant_table(
+    "audit_changes",
+    _metadata,
+    Column("id", UUID_TYPE(as_uuid=True), primary_key=True),
+    Column("authors", JSONB, nullable=False),
+)
+_authors = tenant_table(
+    "audit_authors",
+    _metadata,
+    Column("change_id", UUID_TYPE(as_uuid=True), primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    Column("author", Integer, nullable=False),
+)
+_entries = tenant_table(
+    "audit_entries",
+    _metadata,
+    Column("id", UUID_TYPE(as_uuid=True), primary_key=True),
+    Column("change_id", UUID_TYPE(as_uuid=True), nullable=False),
+    *(Column(name, Text, nullable=False) for name in ("kind", "record_id", "action")),
+    *(Column(name, JSONB) for name in ("before", "after")),
+)
+LISTED = Listing(
+    pb.ListEntriesRequest,
+    _entries.c,
+    "id",
+    newest_first=True,
+    others={"time": TimeOfId(_entries.c.id)},
+)
+_author = func.jsonb_build_array(_changes.c.authors[_authors.c.author], type_=JSONB)
+ENTRIES = select(
+    *(_entries.c[name] for name in ("id", "kind", "record_id", "action", "before", "after")),
+    func.uuid_extract_timestamp(_entries.c.id).label("time"),
+    case((_authors.c.author.is_(None), _changes.c.authors), else_=_author).label("authors"),
+).select_from(
+    _entries.outerjoin(
+        _changes,
+        and_(_changes.c.tenant_id == _entries.c.tenant_id, _changes.c.id == _entries.c.change_id),
+    ).outerjoin(
+        _authors,
+        and_(
+            _authors.c.tenant_id == _entries.c.tenant_id,
+            _authors.c.change_id == _entries.c.change_id,
+            _authors.c.record_id == _entries.c.record_id,
+        ),
+    )
+)
 
 
 async def record(
@@ -76,18 +126,20 @@ class AuditLogServicer(rpc.AuditLogServicer):
         self, request: pb.ListEntriesRequest, context: object = None
     ) -> pb.ListEntriesResponse:
         """Entries, the newest first."""
+        statement = LISTED.limited(ENTRIES.where(*_conditions(request)), Page.of_part(request))
         async with self._database.read_transaction(fresh=True) as tx:
-            statement, parameters = _listing(request)
-            rows = await tx.rows(statement, {"tenant_id": tx.tenant_id, **parameters})
+            rows = await tx.rows(statement)
         return pb.ListEntriesResponse(entries=[self._entry(row) for row in rows])
 
     async def VerifySeals(
         self, request: pb.VerifySealsRequest, context: object = None
     ) -> pb.VerifySealsResponse:
-        """What the seals say."""
+        """What the seals say, and what was done to entries also before there was one."""
         async with self._database.read_transaction(fresh=True) as tx:
             found = await verify(tx, request.after, _SEALS_AT_ONCE, request.newest)
-        broken = [pb.SealBroken(number=number, detail=detail) for number, detail in found.broken]
+            disturbed = [] if request.after else await find_disturbed(tx)
+        broken = [pb.SealBroken(detail=detail) for detail in disturbed]
+        broken += [pb.SealBroken(number=number, detail=detail) for number, detail in found.broken]
         return pb.VerifySealsResponse(
             broken=broken, number=found.number, hash=found.hash, has_more=found.has_more
         )
@@ -101,38 +153,34 @@ class AuditLogServicer(rpc.AuditLogServicer):
             record_id=row.record_id,
             action=row.action,
             authors=[pb.AuditAuthor(**author) for author in row.authors or ()],
-            changes=_changes(row.before or {}, row.after or {}),
+            changes=_changed(row.before or {}, row.after or {}),
         )
 
 
-def _listing(request: pb.ListEntriesRequest) -> tuple[TextClause, dict[str, Any]]:
-    """The query for what is asked: with the conditions that count only, so that indexes serve."""
-    wanted: dict[str, tuple[str, Any]] = {}
-    if request.before_id:
-        wanted["before_id"] = ("entry.id < :before_id", ids.parse(request.before_id, "before_id"))
+def _conditions(request: pb.ListEntriesRequest) -> Iterator[ColumnElement[bool]]:
+    """What is asked beside the filter: only what counts, so that indexes serve."""
     if request.kind:
-        wanted["kind"] = ("entry.kind = :kind", request.kind)
+        yield _entries.c.kind == request.kind
     if request.record_id:
-        wanted["record_id"] = ("entry.record_id = :record_id", request.record_id)
+        yield _entries.c.record_id == request.record_id
     if request.actor:
-        actor = orjson.dumps([{"actor": request.actor}]).decode()
-        wanted["actor"] = (_BY_ACTOR, actor)
+        by_actor = [{"actor": request.actor}]
+        yield or_(
+            and_(_authors.c.author.is_(None), _changes.c.authors.contains(by_actor)),
+            _author.contains(by_actor),
+        )
     if request.HasField("start_time"):
-        wanted["start_id"] = ("entry.id >= :start_id", _first_of(request.start_time))
+        yield _entries.c.id >= _first_of(request.start_time)
     if request.HasField("end_time"):
-        wanted["end_id"] = ("entry.id < :end_id", _first_of(request.end_time))
-    conditions = "".join(f" AND {condition}" for condition, _ in wanted.values())
-    parameters = {name: value for name, (_, value) in wanted.items()}
-    return text(_LIST.format(conditions=conditions)), {**parameters, "limit": request.limit}
+        yield _entries.c.id < _first_of(request.end_time)
 
 
 def _first_of(moment: Timestamp) -> UUID:
-    """The least UUIDv7 of a moment's millisecond."""
-    milliseconds = max(0, min(moment.ToMilliseconds(), 2**48 - 1))
-    return UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62))
+    """The least id of an entry that was made at a moment or after it."""
+    return ids.first_of(-(-moment.ToMicroseconds() // 1000))
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[pb.FieldChange]:
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[pb.FieldChange]:
     fields = sorted({*before, *after})
     return [
         pb.FieldChange(field=name, before=_said(before, name), after=_said(after, name))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from common.schema import protect_all
 
-__all__ = ["AUDIT_TABLES", "audit_tables", "audited", "cascades_audited"]
+__all__ = ["AUDIT_TABLES", "audit_tables", "audited", "cascades_audited", "changes_audited"]
 
 AUDIT_TABLES = ("audit_changes", "audit_authors", "audit_entries", "audit_seals")
 
@@ -143,11 +143,37 @@ def audited(table: str, kind: str, record: str = "id", hidden: Sequence[str] = (
         record: the column with the id of the record that the row belongs to.
         hidden: columns whose content is nobody's business: secrets, and hashes of secrets.
     """
-    arguments = ", ".join(f"'{one}'" for one in (kind, record, *hidden))
-    return f"""
+    inserted = f"""
         CREATE TRIGGER {table}_inserted AFTER INSERT ON {table}
             REFERENCING NEW TABLE AS added
-            FOR EACH STATEMENT EXECUTE FUNCTION audit_inserted({arguments});
-        CREATE TRIGGER {table}_changed AFTER UPDATE OR DELETE ON {table}
-            FOR EACH ROW EXECUTE FUNCTION audit_changed({arguments});
+            FOR EACH STATEMENT EXECUTE FUNCTION audit_inserted({_arguments(kind, record, hidden)});
     """
+    return inserted + changes_audited(table, kind, record, hidden)
+
+
+def changes_audited(
+    table: str,
+    kind: str,
+    record: str = "id",
+    hidden: Sequence[str] = (),
+    of: Sequence[str] = (),
+) -> str:
+    """SQL that has changes of a table's rows written down, and not that there are new ones.
+
+    Args:
+        table: the table.
+        kind: what a row is.
+        record: the column with the id of the record that the row belongs to.
+        hidden: columns whose content is nobody's business.
+        of: the columns that matter; an update that sets none of them, such as one that only notes
+            progress, is not written down. All of them when empty.
+    """
+    columns = f" OF {', '.join(of)}" if of else ""
+    return f"""
+        CREATE TRIGGER {table}_changed AFTER UPDATE{columns} OR DELETE ON {table}
+            FOR EACH ROW EXECUTE FUNCTION audit_changed({_arguments(kind, record, hidden)});
+    """
+
+
+def _arguments(kind: str, record: str, hidden: Sequence[str]) -> str:
+    return ", ".join(f"'{one}'" for one in (kind, record, *hidden))

@@ -11,7 +11,7 @@ from uuid import UUID
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
-from common import caller
+from common import caller, patience
 from common.cache_entries import (
     EVERYTHING,
     FLUSHED,
@@ -212,7 +212,7 @@ class Cache:
 
     async def _can_use(self, *places: Place) -> bool:
         """Whether what is kept in Redis may be believed."""
-        if not self.link.stands:
+        if not self.link.stands or patience.is_over():
             return False
         if any(tag in self._late for place in places for tag in place.tags):
             return False

@@ -14,6 +14,7 @@ from common.variables import seconds
 
 __all__ = ["WorkerOptions", "service_command_line"]
 
+_QUEUES = ("high", "default", "low")
 _MOST_TRIES = 100
 _SHORTEST_TIMEOUT_SECONDS = 0.1
 
@@ -62,7 +63,9 @@ def _server(name: str, serve: Serve, settings: Settings, options: argparse.Names
 
 
 def _worker(name: str, work: Work, settings: Settings, options: argparse.Namespace) -> None:
-    worker_options = WorkerOptions(tuple(options.queue), options.tries, options.timeout)
+    worker_options = WorkerOptions(
+        tuple(dict.fromkeys(options.queue)), options.tries, options.timeout
+    )
 
     async def main(settings: Settings, stop: Stop) -> None:
         await work(settings, stop, worker_options)
@@ -80,10 +83,11 @@ def _parser(name: str) -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="apply events and run jobs")
     worker.add_argument(
         "--queue",
-        action="append",
+        type=_queues,
+        action="extend",
         default=[],
-        choices=("high", "default", "low"),
-        help="may come several times, first one first; all of them if absent",
+        metavar="{high,default,low}",
+        help="one or several, also as high,default; the first is emptied first; all if absent",
     )
     worker.add_argument(
         "--tries",
@@ -99,6 +103,14 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     commands.add_parser("migrate", help="bring the database to the newest schema")
     return parser
+
+
+def _queues(text: str) -> list[str]:
+    named = text.split(",")
+    for name in named:
+        if name not in _QUEUES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_QUEUES)}")
+    return named
 
 
 def _tries(text: str) -> int:

@@ -4,19 +4,20 @@ import operator
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Numeric, Text, and_, any_, case, func, literal
+from sqlalchemy import ColumnElement, Numeric, Text, and_, any_, case, func, literal, not_
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from common import ids
 from common.errors import InvalidRequest
 from common.filters import Comparison
 from common.money import CURRENCIES_BY_DECIMALS
 
-__all__ = ["Amount", "Field", "compare"]
+__all__ = ["Amount", "Field", "TimeOfId", "compare"]
 
 _SIGNS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "=": operator.eq,
@@ -34,6 +35,7 @@ _MOMENT = re.compile(
 )
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LARGEST_INTEGER = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,17 @@ class Amount:
 
 
 @dataclass(frozen=True)
+class TimeOfId:
+    """A time that is kept in ids (UUIDv7) alone, to the millisecond."""
+
+    id: ColumnElement[Any]
+
+
+@dataclass(frozen=True)
 class Field:
     """What a field of a list stands for."""
 
-    column: ColumnElement[Any] | Amount
+    column: ColumnElement[Any] | Amount | TimeOfId
     # The words of its enum; none when it is of no enum.
     words: Collection[str] = ()
 
@@ -66,9 +75,15 @@ def compare(field: Field, asked: Comparison) -> ColumnElement[bool]:
     """
     column = field.column
     if isinstance(column, Amount):
-        return _SIGNS[_sign(asked, _SIGNS)](column.minor, _minor(column, _decimal_of(asked)))
+        return _SIGNS[_sign(asked, _SIGNS)](column.minor, _minor(column, _read(asked, Decimal)))
+    if isinstance(column, TimeOfId):
+        return _made(column, asked)
     if asked.operator == ":" or isinstance(column.type, ARRAY):
         return _has(field, column, asked)
+    return _compared(field, column, asked)
+
+
+def _compared(field: Field, column: ColumnElement[Any], asked: Comparison) -> ColumnElement[bool]:
     kind = column.type.python_type
     sign = _sign(asked, _SAME if field.words or kind in (UUID, bool) else _SIGNS)
     if field.is_optional and kind in (str, UUID) and not asked.value:
@@ -81,6 +96,18 @@ def compare(field: Field, asked: Comparison) -> ColumnElement[bool]:
         return column.is_distinct_from(value)
     compared = _SIGNS[sign](_or_empty(column) if kind is str and sign != "=" else column, value)
     return and_(column.is_not(None), compared) if kind is not str or sign == "=" else compared
+
+
+def _made(column: TimeOfId, asked: Comparison) -> ColumnElement[bool]:
+    """The comparison as a range of ids, for which their index serves."""
+    sign = _sign(asked, _SIGNS)
+    microseconds = (_read(asked, datetime) - _EPOCH) // timedelta(microseconds=1)
+    # The least ids of the first milliseconds that are not before the time, and that are after it.
+    begin, end = (ids.first_of(-(-each // 1000)) for each in (microseconds, microseconds + 1))
+    is_before = {"<": column.id < begin, "<=": column.id < end}
+    is_after = {">": column.id >= end, ">=": column.id >= begin}
+    within = and_(column.id >= begin, column.id < end)
+    return {**is_before, **is_after, "=": within, "!=": not_(within)}[sign]
 
 
 def _has(field: Field, column: ColumnElement[Any], asked: Comparison) -> ColumnElement[bool]:
@@ -112,18 +139,15 @@ def _sign(asked: Comparison, allowed: Collection[str]) -> str:
 def _value(field: Field, kind: type, asked: Comparison) -> object:
     if field.words and asked.value not in field.words:
         raise _wrong(asked, f"is one of {', '.join(field.words)}")
+    return _read(asked, kind)
+
+
+def _read(asked: Comparison, kind: type) -> Any:
     rule, read = _READERS[kind]
     try:
         return read(asked.value)
     except (ValueError, OverflowError):
         raise _wrong(asked, f"must be compared with {rule}") from None
-
-
-def _decimal_of(asked: Comparison) -> Decimal:
-    try:
-        return _decimal(asked.value)
-    except ValueError:
-        raise _wrong(asked, "must be compared with a decimal such as 12.50") from None
 
 
 def _minor(amount: Amount, value: Decimal) -> ColumnElement[Any]:

@@ -27,3 +27,9 @@ def parse(text: str, field: str) -> UUID:
 def parse_optional(text: str, field: str) -> UUID | None:
     """The id in a request's field, or None when the field is empty."""
     return parse(text, field) if text else None
+
+
+def first_of(milliseconds: int) -> UUID:
+    """The least id that can be made in a millisecond since 1970; ids of earlier ones are less."""
+    begin = max(0, min(milliseconds, 2**48 - 1))
+    return UUID(int=(begin << 80) | (7 << 76) | (2 << 62))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
@@ -29,8 +29,10 @@ from common.errors import (
     InvalidRequest,
     NotFound,
     NotPermitted,
+    OutcomeUnknown,
     StatusCode,
     Unauthenticated,
+    Unavailable,
 )
 from common.fair_share import Calls
 from common.identity import Verifier
@@ -65,6 +67,13 @@ _FAULTS = frozenset(
 _CODES = {code.value[0]: code for code in StatusCode}
 
 
+class _Owed(NamedTuple):
+    """What a caller waits for, and of which rpc."""
+
+    reply: asyncio.Future[Message | Status]
+    policy: RpcPolicy
+
+
 class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Verifies, checks, times and records every call, and outlives the client that made it."""
 
@@ -95,7 +104,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._calls = Calls(service, most_calls)
         self._metrics = RpcMetrics(service)
         self._handlers: dict[str, Any] = {}
-        self._running: set[asyncio.Task[Message | Status]] = set()
+        self._running: dict[asyncio.Task[Message | Status], _Owed] = {}
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         """The guarded handler of an rpc, None (unimplemented) when the rpc has no policy."""
@@ -115,6 +124,16 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         )
         return guarded
 
+    def let_go(self) -> None:
+        """Answer the calls that still run, at the end of the grace; their handlers run on.
+
+        gRPC would cancel them, as if their callers had.
+        """
+        for reply, policy in self._running.values():
+            if not reply.done():
+                lost = Unavailable(self._service) if policy.repeatable else OutcomeUnknown()
+                reply.set_result(to_status(lost, self._service))
+
     async def finished(self, timeout_seconds: float) -> bool:
         """Whether all handlers end in this time, also those whose clients have gone."""
         if not self._running:
@@ -123,17 +142,18 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return not late
 
     def _done(self, task: asyncio.Task[Message | Status]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._metrics.running.dec()
 
     def _guard(self, policy: RpcPolicy, behaviour: Behaviour) -> Behaviour:
         async def answer(request: Message, context: Any) -> Message:
             # A task of its own, shielded: a client that hangs up must not cancel a transaction.
             task = asyncio.create_task(self._serve(policy, behaviour, request, context))
-            self._running.add(task)
+            reply = asyncio.shield(task)
+            self._running[task] = _Owed(reply, policy)
             self._metrics.running.inc()
             task.add_done_callback(self._done)
-            outcome = await asyncio.shield(task)
+            outcome = await reply
             if isinstance(outcome, Status):
                 await _refuse(context, outcome)
             return outcome

@@ -1,7 +1,7 @@
 """Lists that can be filtered and ordered: by the fields that their request declares."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from common import filters
-from common.comparisons import Amount, Field, compare
+from common.comparisons import Amount, Field, TimeOfId, compare
 from common.errors import InvalidRequest
 from common.filters import All, Comparison, Either, Filter, Not
 from common.pagination import Page
@@ -28,7 +28,7 @@ from common.transaction import Transaction
 from common.wire import enum_words
 from erp.options.v1 import options_pb2
 
-__all__ = ["Amount", "Listing", "declared", "listed_field"]
+__all__ = ["Amount", "Listing", "TimeOfId", "declared", "listed_field", "orders_of"]
 
 MOST_ORDERS = 5
 # The generated stub of an extension is less than the type checker wants to know.
@@ -45,6 +45,7 @@ _MOMENTS = {
 _FIRST = {"str": "''", "datetime": "'0001-01-01T00:00:00Z'::timestamptz"}
 
 _SORT = "sort_"
+_Stored = ColumnElement[Any] | Amount | TimeOfId
 
 
 class _Sort(NamedTuple):
@@ -75,7 +76,7 @@ class Listing:
         columns: Any,
         *key: str,
         newest_first: bool = False,
-        others: Mapping[str, ColumnElement[Any] | Amount] | None = None,
+        others: Mapping[str, _Stored] | None = None,
     ) -> None:
         descriptor: Any = request.DESCRIPTOR
         options, elsewhere = declared(descriptor), others or {}
@@ -159,23 +160,45 @@ class Listing:
             raise InvalidRequest.of("/filter", f"must not name {name[:50]}, only {known}")
         return self.fields[name]
 
+    def is_descending(self, order_by: str) -> bool:
+        """Whether rows that are equal in all that an order names come from the last to the first.
+
+        Raises:
+            InvalidRequest: it is none.
+        """
+        return self._sorts(order_by)[-1].descending
+
     def _sorts(self, order_by: str) -> list[_Sort]:
-        asked = [self._sort(part) for part in order_by.split(",")] if order_by.strip() else []
-        if len(asked) > MOST_ORDERS or len({id(sort.column) for sort in asked}) < len(asked):
-            rule = f"must name at most {MOST_ORDERS} fields, and none twice"
-            raise InvalidRequest.of("/order_by", rule)
+        asked = [
+            _Sort(self._orders[name], descending)
+            for name, descending in orders_of(order_by, self.orders)
+        ]
         # In the direction of the field before them, so that an index can be read one way.
         descending = asked[-1].descending if asked else self._newest_first
         named = {id(sort.column) for sort in asked}
         return asked + [_Sort(key, descending) for key in self._key if id(key) not in named]
 
-    def _sort(self, part: str) -> _Sort:
-        match = _ORDER.fullmatch(part)
-        if match is None or match[1] not in self._orders:
-            known = ", ".join(self._orders)
-            rule = f"must be fields with commas, each as `name` or `name desc`, out of {known}"
-            raise InvalidRequest.of("/order_by", rule)
-        return _Sort(self._orders[match[1]], match[2] == "desc")
+
+def orders_of(order_by: str, known: Collection[str]) -> list[tuple[str, bool]]:
+    """The fields that an order names, and of each whether it is descending.
+
+    Raises:
+        InvalidRequest: it is no order, or names others than those that are known.
+    """
+    asked = [_order(part, known) for part in order_by.split(",")] if order_by.strip() else []
+    if len(asked) > MOST_ORDERS or len({name for name, _ in asked}) < len(asked):
+        rule = f"must name at most {MOST_ORDERS} fields, and none twice"
+        raise InvalidRequest.of("/order_by", rule)
+    return asked
+
+
+def _order(part: str, known: Collection[str]) -> tuple[str, bool]:
+    match = _ORDER.fullmatch(part)
+    if match is None or match[1] not in known:
+        names = ", ".join(known)
+        rule = f"must be fields with commas, each as `name` or `name desc`, out of {names}"
+        raise InvalidRequest.of("/order_by", rule)
+    return match[1], match[2] == "desc"
 
 
 def declared(request: Descriptor) -> options_pb2.ListOptions:
@@ -205,7 +228,7 @@ def _inner(message: Descriptor | None, name: str) -> Descriptor | None:
     return message.fields_by_name[name].message_type
 
 
-def _stored(columns: Mapping[str, ColumnElement[Any]], name: str) -> ColumnElement[Any] | Amount:
+def _stored(columns: Mapping[str, ColumnElement[Any]], name: str) -> _Stored:
     if name.endswith(".amount"):
         amount = name.removesuffix(".amount")
         of_row = next(
@@ -215,14 +238,16 @@ def _stored(columns: Mapping[str, ColumnElement[Any]], name: str) -> ColumnEleme
     return columns[_MOMENTS.get(name, name)]
 
 
-def _field(request: Descriptor, name: str, column: ColumnElement[Any] | Amount) -> Field:
+def _field(request: Descriptor, name: str, column: _Stored) -> Field:
     enum: EnumDescriptor | None = listed_field(request, name).enum_type
     return Field(column, enum_words(enum) if enum else ())
 
 
-def _sortable(column: ColumnElement[Any] | Amount) -> ColumnElement[Any]:
+def _sortable(column: _Stored) -> ColumnElement[Any]:
     if isinstance(column, Amount):
         return column.minor
+    if isinstance(column, TimeOfId):
+        return column.id
     if not getattr(column, "nullable", False):
         return column
     first = _FIRST[column.type.python_type.__name__]

@@ -105,7 +105,7 @@ async def _hand_over(
 async def _park(work: jobs.Work[Any], key: MailKey, error: MailOutcomeUnknown) -> None:
     """Ask people. If they retry the job, the mail is sent again with the same Message-ID."""
     log.warning("mail may have been sent", kind=key.kind, job_id=str(work.id), error=str(error))
-    async with work.parking(f"{error} Retrying sends it, with the same Message-ID.") as tx:
+    async with work.parking(f"{error}. Retrying sends it, with the same Message-ID.") as tx:
         await mails.note_unknown(tx, key)
 
 

@@ -48,6 +48,16 @@ class Page:
         asked = (getattr(request, name, "") for name in ("filter", "order_by"))
         return cls(size, after, question, *asked)
 
+    @classmethod
+    def of_part(cls, request: Any) -> "Page":
+        """Read what a service is asked of a list that the gateway puts together of several.
+
+        Its `limit` has room for the one that tells whether more follow, and `after_id` is the
+        place, which only the gateway gives out.
+        """
+        after = (request.after_id,) if request.after_id else None
+        return cls(request.limit - 1, after, filter=request.filter, order_by=request.order_by)
+
     def of(self, statement: Select[Any], *keys: ColumnElement[Any]) -> Select[Any]:
         """The statement for this page, with one row more, which tells whether it is the last.
 

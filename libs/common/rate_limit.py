@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
+from common import patience
 from common.breaker import Breaker
 from common.errors import DomainError, StatusCode, Unavailable
 from common.sliding_window import Bucket, LocalWindows, Refusals, Verdict
@@ -105,7 +106,7 @@ class RateLimiter:
         asked = time.monotonic()
         verdict = self._refusals.look(buckets, cost) or self._own.look(buckets, cost)
         if verdict.taken:
-            shared = await self._shared(buckets, cost) if self._breaker.lets_through() else None
+            shared = await self._shared(buckets, cost) if self._may_ask() else None
             verdict = shared or self._local(buckets, cost)
             if shared and not shared.taken:
                 self._refusals.record(shared, cost, asked)
@@ -159,7 +160,13 @@ class RateLimiter:
             # Whoever else asks in this turn of the event loop shares the round trip.
             loop.call_soon(self._send)
         self._waiting.append(question)
-        return await question.verdict
+        verdict = await question.verdict
+        if verdict is None:
+            patience.lose()
+        return verdict
+
+    def _may_ask(self) -> bool:
+        return not patience.is_over() and self._breaker.lets_through()
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []

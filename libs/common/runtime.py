@@ -121,8 +121,9 @@ class Runtime:
         )
 
     def handle(self, *handlers: ModuleType | SimpleNamespace) -> None:
-        """Do these jobs as well: handlers that need what is open by now."""
+        """Do these jobs as well, and by these schedules: handlers that need what is open by now."""
         self.handlings = {**self.handlings, **handlings_of(handlers)}
+        self.schedules = [*self.schedules, *schedules_of(handlers)]
 
     @cached_property
     def locks(self) -> Locks:

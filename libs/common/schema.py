@@ -157,14 +157,6 @@ def traced(*tables: str) -> str:
     return "".join(f"ALTER TABLE {table} {column};" for table in tables)
 
 
-def ordered(table: str, *columns: str, key: str = "id") -> str:
-    """SQL that makes an index for each column by which a list of the table can be ordered."""
-    return "".join(
-        f"CREATE INDEX IF NOT EXISTS {table}_by_{column} ON {table} (tenant_id, {column}, {key});"
-        for column in columns
-    )
-
-
 EVENT_TABLE_NAMES = ("event_heads", "events", "subscriptions", "failed_jobs")
 
 

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 # Connections are renewed so that clients find new processes; running calls may finish.
 _CONNECTION_AGE_SECONDS = 300
 _CONNECTION_GRACE_SECONDS = 60
+# What it takes at most to answer calls that have run out of time.
+_ANSWERING_SECONDS = 1.0
 
 
 class Service(NamedTuple):
@@ -117,12 +119,18 @@ class Server:
         log.info("serving", service=self._name, host=self._settings.grpc_bind.host, port=self.port)
 
     async def drain(self, stop: Stop) -> None:
-        """Say "not serving", take no new calls, finish the running ones; haste cuts it short."""
+        """Say "not serving", take no new calls, finish the running ones; haste cuts it short.
+
+        Those that the grace is too short for are answered UNAVAILABLE, and end by themselves.
+        """
         grace = self._settings.shutdown_grace_seconds
         log.info("draining", service=self._name)
         await self._health.drain()
         await _unless_hastened(stop, asyncio.sleep(self._settings.drain_wait_seconds))
-        await _unless_hastened(stop, self._server.stop(grace))
+        stopping = asyncio.create_task(self._server.stop(grace + _ANSWERING_SECONDS))
+        await _unless_hastened(stop, asyncio.wait({stopping}, timeout=grace))
+        self._interceptor.let_go()
+        await asyncio.wait({stopping}, timeout=_ANSWERING_SECONDS)
         await self._server.stop(None)
         await self._probed.stop()
         # Handlers whose clients are gone may still hold transactions.

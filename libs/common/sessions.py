@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,13 +24,14 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from sqlalchemy import Row
 
-from common import caller, ids, rehearsal
+from common import caller, ids, patience, rehearsal
 from common.database import Database, Transaction
 from common.errors import NotFound, Unauthenticated
 from common.flights import Flights
 from common.keys import tenant_key
 from common.redis_link import AWAY, RedisLink
 from common.sealing import Seal
+from common.session_records import Session, read_session, write_session
 from common.session_rows import find_session, insert_session, list_sessions, revoke_sessions
 
 __all__ = ["Ending", "NewSession", "Session", "Sessions"]
@@ -61,23 +62,6 @@ _CHECKS = Counter("kv_erp_session_checks_total", "Sessions checked.", ["outcome"
 _BY_COPY, _BY_ROW, _REFUSED = (_CHECKS.labels(one) for one in ("copy", "row", "refused"))
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Session:
-    """Somebody who is logged in."""
-
-    id: UUID
-    tenant_id: UUID
-    user_id: UUID
-    permissions: frozenset[str]
-    # What signs the tokens against forged requests.
-    csrf_secret: str
-    # Where it was begun, in words for its user: a browser, an address.
-    about: str
-    created_at: datetime
-    # However much it is used.
-    ends_at: datetime
 
 
 class NewSession(NamedTuple):
@@ -218,7 +202,7 @@ class Sessions:
             "id": session.id,
             "hash": named.hash,
             "user_id": user_id,
-            "sealed": self._seal.close(_write(session), named.purpose(b"row")),
+            "sealed": self._seal.close(write_session(session), named.purpose(b"row")),
             "ends_at": session.ends_at,
         }
         await insert_session(tx, row)
@@ -281,12 +265,13 @@ class Sessions:
         return [session for session in found if session]
 
     async def _find_copy(self, named: _Named) -> _Copy | None:
-        if not self.link.stands or time.monotonic() < self._spared_until:
+        if not self._may_ask():
             return None
         try:
             sealed: Any = await self._redis.getex(named.key, px=self._idle_ms)
         except AWAY:
             self._spared_until = time.monotonic() + SPARED_SECONDS
+            patience.lose()
             return None
         if sealed == _REVOKED:
             raise _refused()
@@ -296,7 +281,11 @@ class Sessions:
                 log.error("session copy cannot be opened", key=named.key)
             return None
         fields = orjson.loads(text)
-        return _Copy(_read(fields), fields["checked"])
+        return _Copy(read_session(fields), fields["checked"])
+
+    def _may_ask(self) -> bool:
+        """Whether Redis is there, and has not been too slow just now."""
+        return self.link.stands and time.monotonic() >= self._spared_until
 
     def _is_fresh(self, copy: _Copy) -> bool:
         """Whether nobody can have revoked the session since without the copy's knowing."""
@@ -323,14 +312,14 @@ class Sessions:
             log.error("session row cannot be opened", id=str(row.id))
             return None
         # The columns are the operator's to change, and what is sealed says the rest.
-        return replace(_read(orjson.loads(text)), ends_at=row.ends_at)
+        return replace(read_session(orjson.loads(text)), ends_at=row.ends_at)
 
     async def _refill(self, named: _Named, copy: _Copy) -> bool:
         """Write the copy; False when the session was revoked since its row was read."""
-        if time.monotonic() < self._spared_until:
+        if not self._may_ask():
             return True
         left_ms = round((copy.session.ends_at.timestamp() - time.time()) * 1000)
-        text = _write(copy.session, checked=copy.checked)
+        text = write_session(copy.session, checked=copy.checked)
         sealed = self._seal.close(text, named.purpose(b"copy"))
         arguments: list[Any] = [_REVOKED, sealed, max(1, min(self._idle_ms, left_ms))]
         try:
@@ -379,21 +368,3 @@ def _named(token: str) -> _Named:
 def _refused() -> Unauthenticated:
     _REFUSED.inc()
     return Unauthenticated("There is no such session, or it has ended.")
-
-
-def _write(session: Session, **more: float) -> bytes:
-    fields = vars(session) | {"permissions": sorted(session.permissions)} | more
-    return orjson.dumps(fields)
-
-
-def _read(fields: dict[str, Any]) -> Session:
-    return Session(
-        id=UUID(fields["id"]),
-        tenant_id=UUID(fields["tenant_id"]),
-        user_id=UUID(fields["user_id"]),
-        permissions=frozenset(fields["permissions"]),
-        csrf_secret=fields["csrf_secret"],
-        about=fields["about"],
-        created_at=datetime.fromisoformat(fields["created_at"]),
-        ends_at=datetime.fromisoformat(fields["ends_at"]),
-    )

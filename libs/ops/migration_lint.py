@@ -90,7 +90,7 @@ def _of_statement(statement: str) -> Iterator[Finding]:
     if found := _DROP.match(statement):
         yield Finding(found["table"], "drops a table", short)
     elif found := _INDEX.match(statement):
-        problem = "builds an index while nobody can write: make it CONCURRENTLY, by hand, before"
+        problem = "builds an index while nobody can write: make it by make_indexes"
         yield Finding(found["table"], problem, short)
     elif found := _ALTER.match(statement):
         for action in split(found["actions"], ","):

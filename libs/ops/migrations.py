@@ -1,22 +1,16 @@
 """What is still to be done to a service's schema, and whether it may be done now."""
 
 import io
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import psycopg
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 
-from ops.errors import StackFailure
 from ops.migration_lint import Finding, findings
-
-_VERSIONS = "SELECT version_num FROM alembic_version"
+from ops.revisions import applied_to, folder_of
 
 
 @dataclass(frozen=True)
@@ -41,9 +35,8 @@ def pending(service: str, url: str) -> list[Pending]:
 
     A database without any is new: nobody works on it, so nothing is unsafe.
     """
-    applied = _applied(url)
-    folder = _folder(service)
-    scripts = ScriptDirectory(str(folder))
+    applied = applied_to(url)
+    scripts = ScriptDirectory(str(folder_of(service)))
     done = {script.revision for one in applied for script in scripts.iterate_revisions(one, "base")}
     lacking = [one for one in scripts.walk_revisions() if one.revision not in done]
     return [_checked(service, one, is_new=not applied) for one in reversed(lacking)]
@@ -63,24 +56,3 @@ def _checked(service: str, script: Script, *, is_new: bool) -> Pending:
     found = () if is_new else tuple(findings(statements_of(script)))
     contract = getattr(script.module, "contract", None)
     return Pending(service, script.revision, script.doc.rstrip("."), contract, found)
-
-
-def _applied(url: str) -> list[str]:
-    try:
-        with psycopg.connect(url, connect_timeout=5) as database:
-            return list(_version_rows(database))
-    except psycopg.errors.UndefinedTable:
-        return []
-    except psycopg.Error as error:
-        raise StackFailure(f"The database failed: {' '.join(str(error).split())}") from error
-
-
-def _version_rows(database: psycopg.Connection[Any]) -> Iterator[str]:
-    return (str(version) for (version,) in database.execute(_VERSIONS).fetchall())
-
-
-def _folder(service: str) -> Path:
-    spec = find_spec(service)
-    if spec is None or spec.origin is None:
-        raise StackFailure(f"The service {service} is not installed here.")
-    return Path(spec.origin).parent / "migrations"

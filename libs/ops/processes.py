@@ -137,6 +137,11 @@ class Process:
         return output
 
     @property
+    def was_killed(self) -> bool:
+        """Whether it ended by SIGKILL, which is no doing of its own."""
+        return self.exit_code == -signal.SIGKILL
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._child.returncode

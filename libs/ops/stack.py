@@ -26,6 +26,7 @@ from ops.processes import ProcessSpec
 from ops.progress import Progress, quiet
 from ops.readiness import wait_for_companies, wait_for_grpc, wait_for_http, wait_until
 from ops.replica import PRIMARY_SETTINGS, EmbeddedReplica
+from ops.revisions import is_newest
 from ops.supervisor import Supervisor
 from ops.together import together
 from ops.urls import postgres_url_from, redis_url_from
@@ -94,8 +95,7 @@ class Stack:
         with self._progress.step("Databases and roles"):
             created = await asyncio.to_thread(prepare_databases, wiring.superuser_url, credentials)
         with self._progress.step("Migrations"):
-            migrations = [self._migration(name, wiring) for name in DATABASES]
-            await supervisor.while_running(supervisor.complete(*migrations))
+            await supervisor.while_running(self._migrate(supervisor, wiring))
         if wiring.has_mailbox:
             await self._start_mailbox(supervisor)
         await self._start_services(supervisor, wiring)
@@ -259,6 +259,13 @@ class Stack:
         )
         with self._progress.step("Mailbox"):
             await _start_embedded(mailbox.title, mailbox, supervisor)
+
+    async def _migrate(self, supervisor: Supervisor, wiring: Wiring) -> None:
+        """Bring the databases to the newest schema, those that have it without a process each."""
+        urls = {name: wiring.operator_database_url(name) for name in DATABASES}
+        newest = await together(*(asyncio.to_thread(is_newest, *one) for one in urls.items()))
+        lacking = [name for name, done in zip(urls, newest, strict=True) if not done]
+        await supervisor.complete(*(self._migration(name, wiring) for name in lacking))
 
     async def _start_services(self, supervisor: Supervisor, wiring: Wiring) -> None:
         with self._progress.step("Services"):

@@ -10,7 +10,8 @@ from ops.together import together
 
 T = TypeVar("T")
 
-# A process that lived shorter than this probably cannot start: it is restarted ever more slowly.
+# A process that lived shorter than this probably cannot start: it is restarted ever more slowly,
+# unless somebody killed it.
 STEADY_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 10.0
@@ -80,7 +81,8 @@ class Keeper:
                 process.sweep()
                 if not self._supervisor.may_restart(process):
                     break
-                early_deaths = early_deaths + 1 if process.age_seconds < STEADY_SECONDS else 0
+                is_early = process.age_seconds < STEADY_SECONDS and not process.was_killed
+                early_deaths = early_deaths + 1 if is_early else 0
                 await self._pause(restart_delay_seconds(early_deaths))
             else:
                 await process.stop(self._supervisor.hasten)

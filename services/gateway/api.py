@@ -13,7 +13,16 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from common import caller, consistency, origin, rehearsal, spans, tracing, trailers
+from common import (
+    caller,
+    consistency,
+    origin,
+    patience,
+    rehearsal,
+    spans,
+    tracing,
+    trailers,
+)
 from common.caller import become
 from common.channel import Channel, Rpc
 from common.errors import DomainError, NotPermitted
@@ -46,6 +55,7 @@ from gateway.repeating import until_answered
 from gateway.representation import Representation
 from gateway.requests import read_message
 from gateway.routes import Match, Route, Routes
+from gateway.settled_answers import SettledAnswers
 from gateway.settlements import Settlements
 from gateway.visits import visit_metadata
 
@@ -95,6 +105,7 @@ class Api:
         limits: how often.
         feed: where the end of follow-up work is heard of.
         kept: answers that need not be asked for again.
+        settled: what clients that waited were answered.
         origins: whose pages may send requests with a session's cookie.
         streams: by the path of the rpc, what answers a client that asks for a stream.
         timeout_seconds: how long one rpc may take.
@@ -110,6 +121,7 @@ class Api:
         limits: RequestLimits,
         feed: Feed,
         kept: KeptRecords,
+        settled: SettledAnswers,
         streams: Mapping[str, OpenStream] = MappingProxyType({}),
         *,
         origins: Origins = Origins(),  # noqa: B008 (frozen)
@@ -129,7 +141,7 @@ class Api:
             route.policy.path: (route.policy, self._rpcs[route.policy.path]) for route in routes.all
         }
         self._settlements = Settlements(feed, reads)
-        self._kept = kept
+        self._kept, self._settled = kept, settled
         self._streams = streams
         self._preconditions = Preconditions(routes.readers, self._rpcs)
         self._turns = Places(_AT_ONCE, tenant_turns, WAITING, WAITED, TooManyAtOnce)
@@ -139,6 +151,7 @@ class Api:
         started = time.monotonic()
         request = HttpRequest(scope, receive)
         tracing.follow(request.traceparent)
+        patience.begin()
         self._room -= 1
         try:
             answer = await self._answer_or_error(request)
@@ -219,7 +232,6 @@ class Api:
         if request.wants_stream and route.policy.path in self._streams:
             client = partial(self._credentials.client_of, request)
             return await self._streams[route.policy.path](message, request, client)
-        settlement, seconds = route.policy.settlement, request.wait_seconds
         if route.policy.cache_seconds is not None:
             read = partial(self._read, route, message, request)
             shown = await self._kept.remember(route, message, read)
@@ -227,14 +239,33 @@ class Api:
         guarded = await self._preconditions.guard(route, message, request)
         with guarded:
             answer, headers = await self._call(route, message, request)
-        if settlement is None or seconds is None or request.validate_only:
+        if route.policy.settlement is None or request.validate_only:
             return self._success(route, answer, headers, request)
-        if self._settlements.can_follow(settlement):
-            again = _REPLAYED in headers
-            answer = await self._settlements.follow(settlement, answer, started, seconds, again)
-        if answer.awaiting:
-            return json_answer(202, route.write(answer), headers)
-        headers.append((b"preference-applied", b"wait=%d" % seconds))
+        return await self._settle(route, message, answer, headers, request, started)
+
+    async def _settle(
+        self,
+        route: Route,
+        message: Message,
+        answer: Any,
+        headers: list[tuple[bytes, bytes]],
+        request: HttpRequest,
+        started: float,
+    ) -> Answer:
+        """Answer a command that others have to follow up, after its time if the client waits."""
+        settlement, seconds = route.policy.settlement, request.wait_seconds
+        assert settlement is not None
+        again, asked = _REPLAYED in headers, (route.policy, request.idempotency_key, message)
+        if again and answer.awaiting and (settled := await self._settled.find(*asked)):
+            answer = settled
+        elif seconds is not None and answer.awaiting:
+            if self._settlements.can_follow(settlement):
+                answer = await self._settlements.follow(settlement, answer, started, seconds, again)
+            if answer.awaiting:
+                return json_answer(202, route.write(answer), headers)
+            answer = await self._settled.keep(*asked, answer)
+        if seconds is not None:
+            headers.append((b"preference-applied", b"wait=%d" % seconds))
         return self._success(route, answer, headers, request)
 
     def _success(

@@ -74,6 +74,7 @@ from gateway.event_stream import EventStreams
 from gateway.feed import Feed
 from gateway.figures import FIGURES
 from gateway.forgery import Origins
+from gateway.forgetting import forgetting_by
 from gateway.health import Readiness, SystemHealth, is_there, queues_are_short, serves
 from gateway.http_server import HttpServer
 from gateway.invariants import Auditor, Invariants, own_head
@@ -84,12 +85,11 @@ from gateway.plans import Plans
 from gateway.publisher import Publisher
 from gateway.routes import Routes
 from gateway.servicer import EventPublisherServicer, GatewayServicer
+from gateway.settled_answers import SettledAnswers
 from gateway.site import site
 from gateway.tenant_data_setup import handlers_of
 from gateway.tenant_exports import SYSTEM_REASON as OLD_EXPORTS
-from gateway.tenant_exports import forget_old_exports
 from gateway.webhook_deliveries import SYSTEM_REASON as OLD_DELIVERIES
-from gateway.webhook_deliveries import forget_old_deliveries
 from gateway.webhook_setup import sender_of, webhook_service
 
 NAME = peers.OWN_NAME
@@ -175,13 +175,11 @@ async def work(settings: Settings, stop: Stop, options: WorkerOptions) -> None:
         for name in SERVICES
         if name != NAME
     }
-    opened.handle(*handlers_of(channels, opened.database))
+    opened.handle(*handlers_of(channels, opened.database), forgetting_by(opened.database))
     audit_logs = AuditLogs(peers.audit_logs(channels, opened.database))
     invariants = _invariants(channels, opened.database, audit_logs)
     seconds = settings.invariants_seconds
-    watching = invariants_watch.duties(invariants.check, opened.database, seconds)
-    database = opened.database
-    duties = [*watching, forget_old_deliveries(database), forget_old_exports(database)]
+    duties = invariants_watch.duties(invariants.check, opened.database, seconds)
     with sending_by(Mailer(settings)):
         await opened.work(stop, options, listeners, duties, FIGURES)
 
@@ -225,7 +223,8 @@ class _Gateway:
         streams = streams_of(settings, pages, bells)
         calls = partial(Api, routes, {**channels, NAME: own}, entrance.door)
         limits, opening = _limits(settings, opened), {LIST_EVENTS: streams.open}
-        api = calls(limits, feed, kept, opening, **_api_options(settings))
+        settled = SettledAnswers(database)
+        api = calls(limits, feed, kept, settled, opening, **_api_options(settings))
         health = _system_health(channels, database, publishing, jobs)
         http = _http_server(settings, partial(site, api, routes, health), readiness)
         sessions = entrance.sessions

@@ -13,6 +13,8 @@ __all__ = ["NOW", "Cursor"]
 
 # Stands for the place at which nothing has happened yet.
 NOW = "now"
+# Stands for the place before the first event, as an empty text does.
+_BEGINNING = "0"
 _SHAPE = re.compile(r"(?:[a-z]{1,30}=(?:0|[1-9][0-9]{0,17})(?:,(?!$)|$))*", re.ASCII)
 
 
@@ -27,11 +29,13 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The cursor that `text` was made from; the beginning when it is empty.
+        """The cursor that `text` was made from; the beginning when it is empty or "0".
 
         Raises:
             InvalidRequest: no answer has carried such a cursor.
         """
+        if text == _BEGINNING:
+            return cls()
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             plain = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")

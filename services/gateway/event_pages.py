@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from common import caller
-from common.caller import Caller, acting_as, service_caller
+from common.caller import Caller
 from common.errors import InvalidRequest
 from erp.events.v1.events_pb2 import Event, ReadRequest, ReadResponse
 from gateway.cloud_events import known_types
 from gateway.event_cursor import NOW, Cursor
+from gateway.service_desk import ServiceDesk
 
 __all__ = ["EventLog", "EventPages", "Page", "Wanted", "parse_types"]
 
@@ -59,14 +59,14 @@ class EventPages:
     """
 
     def __init__(self, logs: Mapping[str, EventLog]) -> None:
-        self._logs = logs
+        self._desk = ServiceDesk(logs)
 
     def sources_of(self, reader: Caller, wanted: Wanted) -> frozenset[str]:
         """The services whose events the reader may see, and of which some are wanted."""
-        asked = {source_of(kind) for kind in wanted.types} or set(self._logs)
+        asked = {source_of(kind) for kind in wanted.types} or set(self._desk.names)
         return frozenset(
             source
-            for source in self._logs
+            for source in self._desk.names
             if source in asked and reader.may(f"{source}.events.read")
         )
 
@@ -79,7 +79,8 @@ class EventPages:
         """
         if after != NOW:
             return Cursor.parse(after)
-        answers = await self._ask({source: ReadRequest(head_only=True) for source in self._logs})
+        head = ReadRequest(head_only=True)
+        answers = await self._ask(dict.fromkeys(self._desk.names, head))
         return Cursor({source: answer.position for source, answer in answers.items()})
 
     async def read(
@@ -104,10 +105,8 @@ class EventPages:
         return _merged(cursor, answers, limit)
 
     async def _ask(self, requests: Mapping[str, ReadRequest]) -> dict[str, ReadResponse]:
-        who = caller.current()
-        with acting_as(service_caller("gateway", who.tenant_id, who.request_id)):
-            asked = (self._logs[source].Read(request) for source, request in requests.items())
-            return dict(zip(requests, await asyncio.gather(*asked), strict=True))
+        asked = (self._desk.call(source, request) for source, request in requests.items())
+        return dict(zip(requests, await asyncio.gather(*asked), strict=True))
 
 
 def parse_types(text: str) -> list[str]:

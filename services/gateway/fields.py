@@ -45,6 +45,12 @@ def message_of(field: FieldDescriptor) -> Descriptor:
     return field.message_type
 
 
+def is_time(field: FieldDescriptor) -> bool:
+    """Whether it is a moment."""
+    message = field.message_type
+    return message is not None and message.full_name == "google.protobuf.Timestamp"
+
+
 def enum_of(field: FieldDescriptor) -> EnumDescriptor:
     """The type of a field of kind "enum"."""
     assert field.enum_type is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -28,6 +29,9 @@ KEEP_ALIVE_SECONDS = 65
 READING_SECONDS = 20.0
 LEAST_READ_BYTES = 16 * 1024
 MOST_CONNECTIONS = 8192
+
+_UPGRADE = re.compile(rb"^upgrade(?=[ \t]*:)", re.IGNORECASE | re.MULTILINE)
+_NO_UPGRADE = b"x-grade"
 
 log = structlog.get_logger()
 
@@ -72,6 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
         if self._in_head:
+            data = _without_upgrade(data)
             self._head_bytes += len(data)
             if self._timer is None:
                 self._start_timer()
@@ -89,6 +94,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the request in."""
+        if self.parser.should_upgrade():
+            # Its body would be taken for what another protocol says.
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
         self._in_head = False
         self._stop_timer()
         self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
@@ -96,6 +105,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
+        if self.transport.is_closing():
+            return
         self._in_head = True
         self._head_bytes = 0
         self._stop_timer()
@@ -211,6 +222,17 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the process."""
         yield
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """What came of a head, without the offer of another protocol, which is never taken.
+
+    The parser would stop at such an offer, before the body. Java's client makes one with the first
+    request of a connection, curl by --http2. Under its other name the header means nothing; the
+    length of the data stays, since what is taken for the head may end in a body.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(_NO_UPGRADE, head) + end + rest
 
 
 def _config(app: ASGIApp, grace_seconds: float) -> uvicorn.Config:

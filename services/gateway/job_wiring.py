@@ -9,8 +9,8 @@ from common.jobs.servicer import JobServicer as OwnJobs
 from common.server import Service
 from erp.gateway.v1 import job_service_pb2, job_service_pb2_grpc
 from erp.jobs.v1 import job_service_pb2_grpc as jobs_of_services
-from gateway.job_desk import JobDesk
 from gateway.job_servicer import JobServicer
+from gateway.service_desk import ServiceDesk
 
 __all__ = ["job_service", "jobs_of_all"]
 
@@ -27,4 +27,4 @@ def jobs_of_all(channels: Mapping[str, Channel], name: str, database: Database) 
 def job_service(jobs: Mapping[str, Any]) -> Service:
     """What the gateway offers of them."""
     register = job_service_pb2_grpc.add_JobServiceServicer_to_server
-    return Service(_OFFERED, register, JobServicer(JobDesk(jobs)))
+    return Service(_OFFERED, register, JobServicer(ServiceDesk(jobs)))

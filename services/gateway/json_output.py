@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.enums import words_by_number
-from gateway.fields import enum_of, kind_of, message_of
+from gateway.fields import enum_of, is_time, kind_of, message_of
 from gateway.problems import problem_of_status
 from gateway.timestamps import write_timestamp
 
@@ -20,20 +20,24 @@ Writer = Callable[[Any], Any]
 def writer_for(message: Descriptor) -> Writer:
     """The function that turns a message of this type into what JSON can hold.
 
-    Scalar fields are always there, with their empty value when nothing was set; message fields and
-    optional fields are left out when unset.
+    Scalar fields are always there, with their empty value when nothing was set, and times, as null;
+    other message fields and optional fields are left out when unset.
     """
     if message.full_name in _SPECIAL:
         return _SPECIAL[message.full_name]
     names = tuple(field.name for field in message.fields)
     read = _reader_of(names)
     changes = [change for field in message.fields if (change := _change(field))]
+    times = {field.name for field in message.fields if is_time(field)}
 
     def write(value: Message) -> dict[str, Any]:
         fields = dict(zip(names, read(value), strict=True))
         for name, convert, has_presence in changes:
             if has_presence and not value.HasField(name):
-                del fields[name]
+                if name in times:
+                    fields[name] = None
+                else:
+                    del fields[name]
             elif convert:
                 fields[name] = convert(fields[name])
         return fields

@@ -34,6 +34,8 @@ class Visit:
     # The browser's own words, and what its device cookie holds.
     agent: str = ""
     device: str = ""
+    # The token of the session that it had until now.
+    session: str = ""
 
     @property
     def about(self) -> str:

@@ -56,7 +56,7 @@ class Logins:
         self._noting: set[asyncio.Task[None]] = set()
 
     async def log_in(self, slug: str, email: str, password: str, visit: Visit) -> Present:
-        """Begin a session.
+        """Begin a session, in place of the one that the browser had.
 
         Raises:
             Unauthenticated: nobody may log in by this; why is not told.
@@ -71,6 +71,7 @@ class Logins:
             self._note_refusal(account)
             raise _wrong()
         await self._limits.give_back(taken)
+        await self._leave(visit.session)
         request_id = caller.current().request_id
         with acting_as(service_caller("gateway", account.tenant_id, request_id)):
             await self._renew_hash(account, password)
@@ -79,7 +80,7 @@ class Logins:
 
     async def log_out(self) -> None:
         """End the session at hand."""
-        await self._end("logged out", session_id=_session_id())
+        await self._end("logged out", _user_id(), session_id=_session_id())
 
     async def present(self) -> Present:
         """The session at hand, and whom it stands for."""
@@ -102,12 +103,15 @@ class Logins:
         Raises:
             NotFound: the caller has no such session.
         """
-        if not await self._end("sessions ended", session_id=session_id, user_ids=[_user_id()]):
+        user_id = _user_id()
+        which = {"session_id": session_id, "user_ids": [user_id]}
+        if not await self._end("sessions ended", user_id, **which):
             raise NotFound("session", session_id)
 
     async def revoke_others(self) -> int:
         """End all of the caller's sessions but the one at hand; how many there were."""
-        return await self._end("sessions ended", user_ids=[_user_id()], but=_session_id())
+        user_id = _user_id()
+        return await self._end("sessions ended", user_id, user_ids=[user_id], but=_session_id())
 
     async def change_password(self, current: str, new: str, visit: Visit) -> Present:
         """Give the caller another password and, in place of all their sessions, a new one.
@@ -190,12 +194,22 @@ class Logins:
         async with self._database.tenant_transaction() as tx:
             await _store(tx, account.user_id, hashed, account.password_hash)
 
-    async def _end(self, action: str, **which: object) -> int:
+    async def _leave(self, token: str) -> None:
+        """End the session that a token stands for, if it stands for one."""
+        try:
+            old = await self._sessions.check(token)
+        except Unauthenticated:
+            return
+        request_id = caller.current().request_id
+        with acting_as(service_caller("gateway", old.tenant_id, request_id)):
+            await self._end("logged out", old.user_id, session_id=old.id)
+
+    async def _end(self, action: str, user_id: UUID, **which: object) -> int:
         async with self._sessions.ending() as ending, self._database.tenant_transaction() as tx:
             ended = await ending.end(tx, **which)  # type: ignore[arg-type]
             if ended:
                 said = {"sessions": ended}
-                await audit_log.record(tx, "user", _user_id(), action, said)
+                await audit_log.record(tx, "user", user_id, action, said)
             return ended
 
 

@@ -173,8 +173,9 @@ _CREDENTIALS = {
 }
 _DESCRIPTION = """A multi-tenant ERP core: inventory, accounting and sales.
 
-Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC. Fields that
-are null count as absent; fields that are not known are refused."""
+Quantities and amounts are decimal strings, ids are UUIDs, times are RFC 3339 in UTC, or null
+when they have not come. Fields that are null count as absent; fields that are not known are
+refused."""
 
 
 def openapi(routes: Iterable[Route], url: str | None = None) -> Object:

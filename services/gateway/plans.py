@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from common.errors import InvalidRequest
 from common.rate_limit import Bucket
 from gateway.credentials import Client
 
-__all__ = ["Plans"]
+__all__ = ["DEFAULT", "Plans", "demand_plan"]
 
+DEFAULT = "default"
 WINDOW_SECONDS = 60
 _UNMETERED = "unmetered"
+_NAMES = (DEFAULT, _UNMETERED)
 _PREFIX = "rate_limit:tenant:"
 
 
@@ -41,7 +44,7 @@ class Plans:
 
     def __init__(self, per_user: int = 60) -> None:
         # One address may use up what its tenant has, since an office has one address.
-        self._plans = {"default": Plan(per_user, 600, 600)}
+        self._plans = {DEFAULT: Plan(per_user, 600, 600)}
         self._anonymous = 60
 
     def buckets(self, client: Client | None, address: str, template: str) -> tuple[Bucket, ...]:
@@ -57,8 +60,18 @@ class Plans:
             return (_bucket("address", key, self._anonymous),)
         if client.plan == _UNMETERED:
             return ()
-        plan = self._plans.get(client.plan, self._plans["default"])
+        plan = self._plans.get(client.plan, self._plans[DEFAULT])
         return plan.buckets(client, address, template)
+
+
+def demand_plan(name: str) -> None:
+    """Let a plan be given that there is.
+
+    Raises:
+        InvalidRequest: there is none of that name.
+    """
+    if name not in _NAMES:
+        raise InvalidRequest.of("/plan", f"must be one of {', '.join(_NAMES)}")
 
 
 def _bucket(name: str, key: str, limit: int) -> Bucket:

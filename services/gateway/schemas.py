@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from buf.validate import validate_pb2
 from gateway.comments import comments
 from gateway.enums import words_by_number
-from gateway.fields import RANGES, enum_of, kind_of, message_of, rules_of
+from gateway.fields import RANGES, enum_of, is_time, kind_of, message_of, rules_of
 from gateway.json_input import LONGEST_MASK
 
 Schema = dict[str, Any]
@@ -25,6 +25,8 @@ _OWN_FORM: dict[str, Schema] = {
     "google.rpc.Status": {"$ref": "#/components/schemas/Problem"},
     "erp.events.v1.Event": {"$ref": "#/components/schemas/CloudEvent"},
 }
+# A time that has not come is null in an answer.
+_ANSWERED_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _FORMATS = {"uuid": "uuid", "email": "email", "uri": "uri", "hostname": "hostname"}
 
 
@@ -89,6 +91,8 @@ class Schemas:
         self, field: FieldDescriptor, rules: validate_pb2.FieldRules, *, is_request: bool
     ) -> Schema:
         match kind_of(field):
+            case "message" if not is_request and is_time(field):
+                return dict(_ANSWERED_TIME)
             case "message":
                 return dict(self._reference(message_of(field), is_request=is_request))
             case "enum":
@@ -110,7 +114,7 @@ def _described(full_name: str) -> Schema:
 def _is_there(field: FieldDescriptor, *, is_request: bool) -> bool:
     """Whether a field must be in a request, or is always in an answer."""
     if not is_request:
-        return not field.has_presence
+        return not field.has_presence or is_time(field)
     rules = rules_of(field)
     if rules.required:
         return True
@@ -184,7 +188,9 @@ def _expressions(rules: validate_pb2.FieldRules) -> Iterator[validate_pb2.Rule]:
 
 
 def _patterns(rules: validate_pb2.FieldRules) -> list[str]:
-    return [match for rule in _expressions(rules) for match in _MATCHES.findall(rule.expression)]
+    found = [match for rule in _expressions(rules) for match in _MATCHES.findall(rule.expression)]
+    # In CEL a backslash is written as two.
+    return [match.replace("\\\\", "\\") for match in found]
 
 
 def _said(rules: validate_pb2.FieldRules) -> list[str]:

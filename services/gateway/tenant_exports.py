@@ -8,7 +8,6 @@ from sqlalchemy import Row, text
 
 from common import caller, ids, jobs
 from common.database import Database, Transaction
-from common.duties import Duty
 from common.errors import InvalidRequest, NotFound
 from common.wire import enum_value, timestamp
 from erp.gateway.v1 import tenant_data_pb2 as pb
@@ -120,14 +119,10 @@ async def finish(tx: Transaction, export_id: UUID, rows: int, size: int, sha256:
     await tx.execute(_FINISH, {"id": export_id, **whole})
 
 
-def forget_old_exports(database: Database) -> Duty:
-    """The duty to remove archives whose week is over."""
-
-    async def work() -> None:
-        async with database.system_transaction(SYSTEM_REASON) as connection:
-            await connection.execute(_FORGET)
-
-    return Duty("forget old exports of companies", 3600.0, work)
+async def forget_old_exports(database: Database) -> None:
+    """Remove archives whose week is over."""
+    async with database.system_transaction(SYSTEM_REASON) as connection:
+        await connection.execute(_FORGET)
 
 
 def _to_wire(row: Row[Any], parts: int = 0, content: bytes = b"") -> pb.TenantExport:

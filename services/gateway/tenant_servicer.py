@@ -10,12 +10,12 @@ from erp.gateway.v1 import tenant_service_pb2 as api
 from erp.gateway.v1 import tenant_service_pb2_grpc as rpc
 from gateway.operators import NewAdmin, Operators, list_actions
 from gateway.passwords import Passwords
+from gateway.plans import DEFAULT, demand_plan
 from gateway.settling_in import SettlingIn
 from gateway.tenants import NewTenant
 
 __all__ = ["TenantServicer"]
 
-_DEFAULT_PLAN = "default"
 _CHANGEABLE = ("name", "plan")
 
 
@@ -33,11 +33,12 @@ class TenantServicer(rpc.TenantServiceServicer):
         password = request.admin.password
         hashed = await self._passwords.hash(password) if password else None
         admin = NewAdmin(request.admin.email, request.admin.name, hashed)
+        demand_plan(plan := request.plan or DEFAULT)
         new = NewTenant(
             request.slug,
             request.name,
             request.currency_code,
-            request.plan or _DEFAULT_PLAN,
+            plan,
             request.warehouse.code or "MAIN",
             request.warehouse.name or "Main warehouse",
         )
@@ -62,6 +63,8 @@ class TenantServicer(rpc.TenantServiceServicer):
         named = request.update_mask.paths
         changes = {name: getattr(request, name) for name in _CHANGEABLE if name in named}
         changes = {name: value for name, value in changes.items() if value}
+        if "plan" in changes:
+            demand_plan(changes["plan"])
         tenant_id = ids.parse(request.id, "id")
         return await self._operators.change(tenant_id, request.version, changes, request.reason)
 

@@ -11,7 +11,6 @@ from sqlalchemy import Row, select, text
 
 from common import caller, ids, jobs, outbox, tracing
 from common.database import Database, Transaction
-from common.duties import Duty
 from common.errors import NotFound
 from common.listing import Listing
 from common.pagination import Page
@@ -283,17 +282,13 @@ async def list_of(
     return [_to_wire(row) for row in rows], next_page
 
 
-def forget_old_deliveries(database: Database) -> Duty:
-    """The duty to remove what was sent long ago."""
+async def forget_old_deliveries(database: Database) -> None:
+    """Remove what was sent long ago."""
     forget = text("""
         DELETE FROM webhook_deliveries WHERE created_at < now() - :kept AND state <> 'pending'
     """)
-
-    async def work() -> None:
-        async with database.system_transaction(SYSTEM_REASON) as connection:
-            await connection.execute(forget, {"kept": KEPT})
-
-    return Duty("forget old webhook deliveries", 3600.0, work)
+    async with database.system_transaction(SYSTEM_REASON) as connection:
+        await connection.execute(forget, {"kept": KEPT})
 
 
 async def _insert(tx: Transaction, sent: Iterable[tuple[UUID, Event]]) -> list[UUID]:

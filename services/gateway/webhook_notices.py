@@ -34,9 +34,12 @@ async def tell_of_disabled(tx: Transaction, webhook_id: UUID) -> None:
     user_ids = [row.id for row in await tx.rows(active)]
     roles = await accounts.roles_by_user(tx, user_ids)
     may = [one for one in user_ids if _may(tx, one, accounts.together(roles.get(one, ())))]
-    for user_id in may[:_MOST_RECIPIENTS]:
-        mail = WebhookDisabledMail(webhook_id=str(webhook_id), user_id=str(user_id))
-        jobs.enqueue(tx, mail, queue=_QUEUE)
+    mails = [
+        WebhookDisabledMail(webhook_id=str(webhook_id), user_id=str(user_id))
+        for user_id in may[:_MOST_RECIPIENTS]
+    ]
+    if mails:
+        jobs.batch(tx, mails, name=f"mails about webhook {webhook_id}", queue=_QUEUE)
 
 
 @jobs.handles(WebhookDisabledMail, queue=_QUEUE, tries=TRIES)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from common import validation
 from common.errors import DomainError, InvalidField, InvalidRequest
 from common.status import to_status
 from erp.sales.v1 import sales_pb2 as pb
@@ -41,9 +42,11 @@ def at_order(order_index: int, error: DomainError) -> DomainError:
     violations: Sequence[InvalidField] = getattr(error, "violations", ())
     if not violations:
         return OrderRefused(order_index, error)
-    return InvalidRequest(
-        [InvalidField(f"/orders/{order_index}{item.pointer}", item.rule) for item in violations]
-    )
+    return InvalidRequest(_of_order(order_index, violations))
+
+
+def _of_order(order_index: int, fields: Sequence[InvalidField]) -> list[InvalidField]:
+    return [InvalidField(f"/orders/{order_index}{item.pointer}", item.rule) for item in fields]
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,34 @@ class BatchCreateOrders:
 
     @classmethod
     def from_wire(cls, request: rpc.BatchCreateOrdersRequest) -> Self:
-        """Read the request; an order that cannot be read is its error."""
-        return cls([_read(order) for order in request.orders], request.atomic)
+        """Read the request; an order that cannot be read is its error.
+
+        Raises:
+            InvalidRequest: all are wanted or none, and some cannot be read.
+        """
+        rows = [_read(order) for order in request.orders]
+        if request.atomic:
+            _demand_readable(rows)
+        return cls(rows, request.atomic)
 
 
 def _read(order: rpc.CreateOrderRequest) -> CreateOrder | DomainError:
     try:
+        validation.check(order)
         return CreateOrder.from_wire(order)
     except DomainError as error:
         return error
+
+
+def _demand_readable(rows: Sequence[CreateOrder | DomainError]) -> None:
+    wrong = [
+        field
+        for place, row in enumerate(rows)
+        if isinstance(row, InvalidRequest)
+        for field in _of_order(place, row.violations)
+    ]
+    if wrong:
+        raise InvalidRequest(wrong)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from google.protobuf.descriptor_pool import Default
+from sqlalchemy import Select, select
 from sqlalchemy.dialects import postgresql
 
-from common import ids
+from common import audit_log, ids
+from common.jobs import batches, failures, records
 from common.listing import Listing, declared
 from common.pagination import Page
 from common.testing import TestServers
@@ -31,15 +33,23 @@ FEW = {
     "erp.inventory.v1.ListProductImportsRequest",
     "erp.sales.v1.ListCustomerImportsRequest",
 }
-# Those of all services, which have parameters of their own.
-GATHERED = {"ListAuditEntries", "ListJobs", "ListFailedJobs", "ListBatches"}
 # What is answered whole, and short.
 WHOLE = {
     "ListPermissions": "they are those of the contract, for everybody the same",
     "ListQueues": "a service has three",
     "ListSessions": "a person has as many as devices, and reads them to end those they do not know",
 }
+POOL: Any = Default()
 DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
+# What the gateway puts together, of lists that each service has of its own.
+GATHERED: dict[str, list[tuple[Listing, Select[Any]]]] = {
+    "erp.gateway.v1.ListAuditEntriesRequest": [(audit_log.LISTED, audit_log.ENTRIES)],
+    "erp.gateway.v1.ListJobsRequest": [(part.listing, part.select) for part in records.parts],
+    **{
+        f"erp.gateway.v1.List{name}Request": [(listing, select(listing.table))]
+        for name, listing in (("FailedJobs", failures.LISTED), ("Batches", batches.LISTED))
+    },
+}
 # What changes with every reservation, and with every step of an order: an index of it would cost
 # each of them more (no HOT update) than it saves the few who look at it in this order.
 SORTED = {
@@ -102,7 +112,32 @@ def test_every_declared_list_is_looked_at() -> None:
         if declared(route.method.input_type).order_by
     }
 
-    assert lists - COMPUTED == set(LISTINGS)
+    assert lists - COMPUTED - set(GATHERED) == set(LISTINGS)
+
+
+@pytest.mark.parametrize("request_name", GATHERED)
+def test_a_list_of_all_services_offers_what_each_of_them_has(request_name: str) -> None:
+    offered = declared(POOL.FindMessageTypeByName(request_name))
+
+    for listing, _ in GATHERED[request_name]:
+        assert declared(POOL.FindMessageTypeByName(listing.request)) == offered
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize("request_name", GATHERED)
+def test_an_index_has_the_rows_of_each_service_in_that_order(
+    applications: dict[str, psycopg.Connection[Any]], request_name: str, direction: str
+) -> None:
+    sorts = [
+        sort
+        for listing, statement in GATHERED[request_name]
+        for after in (None, (str(ids.new()),))
+        for order in listing.orders
+        for page in [Page(50, after, order_by=f"{order} {direction}")]
+        for sort in sorts_of(applications["sales"], listing, page, statement)
+    ]
+
+    assert sorts == []
 
 
 def test_every_list_can_be_filtered_and_ordered_or_there_is_a_reason() -> None:
@@ -120,7 +155,7 @@ def test_every_list_can_be_filtered_and_ordered_or_there_is_a_reason() -> None:
     }
 
     # Events come in the order of their sequence, by which they are read on.
-    assert lacking == {*WHOLE, *GATHERED, "ListEvents"}
+    assert lacking == {*WHOLE, "ListEvents"}
     assert declared(lists["ListEvents"]).filter
 
 
@@ -163,11 +198,14 @@ def test_an_index_has_the_rows_about_one_customer_order_or_product_or_in_a_state
 
 
 def sorts_of(
-    connection: psycopg.Connection[Any], listing: Listing, page: Page
+    connection: psycopg.Connection[Any],
+    listing: Listing,
+    page: Page,
+    statement: Select[Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Where a page's rows are sorted, but for rows that a unique index has brought alone."""
-    statement = listing.limited(select(listing.table), page)
-    sql = statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
+    listed = listing.limited(select(listing.table) if statement is None else statement, page)
+    sql = listed.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
     explained = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}".encode()).fetchone()
     assert explained is not None
     steps = list(steps_of(explained[0][0]["Plan"]))

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from fault_proxy import HOST, FaultProxy
 
-from ops.background import BackgroundStack, running
+from ops.background import BackgroundStack, copy_data, running
+from ops.credentials import Credentials
+from ops.dev_directory import DevDirectory
 from ops.postgres import UNSYNCED, EmbeddedPostgres
 from ops.urls import with_address
 from ops.valkey import EmbeddedValkey
@@ -30,10 +32,14 @@ class System:
 
 
 @asynccontextmanager
-async def started(folder: Path, seed: int) -> AsyncIterator[System]:
-    """Start all of it; the seed decides what the faults leave open."""
+async def started(folder: Path, seed: int, began: Path) -> AsyncIterator[System]:
+    """Start all of it with the data of `began`; the seed decides what the faults leave open."""
+    dev = DevDirectory(folder / "dev")
+    copy_data(began, dev.path)
+    dev.postgres.rename(folder / "postgres")
+    password = Credentials(dev.secrets).superuser_password
     with (
-        EmbeddedPostgres(folder / "postgres", settings=UNSYNCED) as postgres,
+        EmbeddedPostgres(folder / "postgres", password=password, settings=UNSYNCED) as postgres,
         EmbeddedValkey(folder / "v") as valkey,
     ):
         async with (
@@ -46,7 +52,7 @@ async def started(folder: Path, seed: int) -> AsyncIterator[System]:
                 "REDIS_URL": f"redis://{HOST}:{to_valkey.port}/0",
             }
             # In a thread: the proxies work in this one while the stack starts and stops.
-            run = running(folder / "dev", environment)
+            run = running(dev.path, environment)
             stack = await asyncio.to_thread(run.__enter__)
             try:
                 chance = random.Random(seed)

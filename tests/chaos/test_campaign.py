@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from chaos.faults import FAULTS, Fault
@@ -27,8 +28,8 @@ SEED = int(os.environ.get("CHAOS_SEED", "0")) or secrets.randbits(32)
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with started(tmp_path_factory.mktemp("chaos"), SEED) as system:
+async def system(tmp_path_factory: pytest.TempPathFactory, began: Path) -> AsyncIterator[System]:
+    async with started(tmp_path_factory.mktemp("chaos"), SEED, began) as system:
         yield system
 
 

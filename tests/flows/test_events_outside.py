@@ -50,6 +50,7 @@ async def test_pages_show_the_events_of_all_services_without_gap(acme: Shop) -> 
 
     events, end = await read_all(acme, start, limit=3)
     whole, same = await read_all(acme, start, limit=1000)
+    of_order, _ = await read_all(acme, start, limit=1, filter=f'subject = "{order["id"]}"')
 
     assert places(events) == places(whole)
     assert end == same
@@ -58,6 +59,8 @@ async def test_pages_show_the_events_of_all_services_without_gap(acme: Shop) -> 
     assert (CUSTOMER, customer) in told
     assert ("erp.sales.v1.OrderConfirmed", order["id"]) in told
     assert "erp.inventory.v1.StockReserved" in {kind for kind, _ in told}
+    assert of_order == [event for event in events if event.get("subject") == order["id"]]
+    assert len(of_order) > 1
     assert {event["specversion"] for event in events} == {"1.0"}
 
 
@@ -84,8 +87,11 @@ async def test_a_stream_goes_on_where_it_broke_off_when_its_gateway_is_killed(
     assert set(places(before + after)) <= set(places(whole))
 
 
-async def test_what_is_wanted_arrives_live_and_nothing_else(acme: Shop, globex: Shop) -> None:
-    async with following(acme.client, "now", types=CUSTOMER) as follower:
+@pytest.mark.parametrize("wanted", [{"types": CUSTOMER}, {"filter": f'type = "{CUSTOMER}"'}])
+async def test_what_is_wanted_arrives_live_and_nothing_else(
+    acme: Shop, globex: Shop, wanted: dict[str, str]
+) -> None:
+    async with following(acme.client, "now", **wanted) as follower:
         await follower.until(lambda follower: follower.last_id)
         await globex.customer()
         await acme.warehouse()
@@ -189,6 +195,7 @@ async def test_a_tenant_has_so_many_streams_and_no_more(acme: Shop) -> None:
     [
         ({"after": "nonsense!"}, "/after"),
         ({"types": "erp.sales.v1.Nonsense"}, "/types"),
+        ({"filter": "data = 1"}, "/filter"),
         ({"limit": "1001"}, "/limit"),
         ({"limit": "-1"}, "/limit"),
     ],

@@ -26,10 +26,10 @@ MOST_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+def pair(tmp_path_factory: pytest.TempPathFactory, began: Path) -> Iterator[BackgroundStack]:
     """A system with a primary and one standby that can succeed it."""
     directory = tmp_path_factory.mktemp("pair") / "dev"
-    with running(directory, options=["--replicas=1", "--failover"]) as stack:
+    with running(directory, options=["--replicas=1", "--failover"], like=began) as stack:
         yield stack
 
 

@@ -196,7 +196,7 @@ async def test_killed_at_any_moment_the_retry_gets_the_first_answer(
 
         await eventually(made, f"the order {name} is made")
 
-    names = [key() for _ in range(200)]
+    names = [key() for _ in range(100)]
     making = asyncio.gather(*map(until_made, names))
     await eventually(lambda: _at_least(acknowledged, 20), "some orders are made")
     gone = stack.kill("sales")

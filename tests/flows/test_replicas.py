@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,9 +21,10 @@ REPLICA = "postgres-replica-1"
 
 
 @pytest.fixture(scope="module")
-def replicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+def replicated(tmp_path_factory: pytest.TempPathFactory, began: Path) -> Iterator[BackgroundStack]:
     """A system of its own with one replica."""
-    with running(tmp_path_factory.mktemp("replicated") / "dev", options=["--replicas=1"]) as stack:
+    directory = tmp_path_factory.mktemp("replicated") / "dev"
+    with running(directory, options=["--replicas=1"], like=began) as stack:
         yield stack
 
 
@@ -94,7 +96,7 @@ async def until_the_replica_serves(stack: BackgroundStack, shop: Shop, customer:
 
 
 async def served(stack: BackgroundStack) -> float:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
         metrics = (await client.get(stack.state["metrics"]["sales"])).text
     start = 'kv_erp_replica_reads_total{outcome="served"} '
     lines = [line for line in metrics.splitlines() if line.startswith(start)]

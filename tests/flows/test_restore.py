@@ -49,11 +49,13 @@ def run(stack: BackgroundStack, database: str, statement: str) -> list[tuple[Any
         return cursor.fetchall() if cursor.description else []
 
 
-async def test_what_was_there_at_a_moment_is_there_again_after_an_accident(tmp_path: Path) -> None:
+async def test_what_was_there_at_a_moment_is_there_again_after_an_accident(
+    tmp_path: Path, began: Path
+) -> None:
     directory, store, key = tmp_path / "dev", tmp_path / "store", tmp_path / "key"
     kv_erp(directory, "backup", "key", str(key))
     options = [f"--backups={store}", f"--backup-key={key}"]
-    with running(directory, options=options) as stack:
+    with running(directory, options=options, like=began) as stack:
         async with client_of(stack, "acme") as client:
             shop = Shop(client)
             customer, warehouse = await shop.customer(), await shop.warehouse()

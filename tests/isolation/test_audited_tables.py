@@ -10,6 +10,7 @@ NOT_BUSINESS = {
     "alembic_version",
     "audit_authors",
     "audit_changes",
+    "audit_disturbed",
     "audit_entries",
     "audit_seals",
     "event_heads",

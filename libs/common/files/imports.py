@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 
-from common import ids, jobs
+from common import caller, ids, jobs
 from common.database import Transaction
 from common.errors import DomainError, InvalidRequest, NotFound
 from common.files.tabular import CSV, Columns, check_head
@@ -45,7 +45,7 @@ _imports = tenant_table(
     _metadata,
     Column("id", UUID_TYPE(as_uuid=True), primary_key=True),
     Column("job_id", UUID_TYPE(as_uuid=True)),
-    *(Column(name, Text, nullable=False) for name in ("format", "state", "error")),
+    *(Column(name, Text, nullable=False) for name in ("format", "state", "error", "requested_by")),
     *(Column(name, Boolean, nullable=False) for name in ("atomic", "dry_run")),
     *(
         Column(f"{name}_rows", Integer, nullable=False)
@@ -68,8 +68,8 @@ _SELECT = select(
     case((_is_parked, _error.scalar_subquery()), else_=_imports.c.error).label("error"),
 )
 _INSERT = text("""
-    INSERT INTO imports (id, job_id, format, atomic, dry_run, content)
-    VALUES (:id, :job_id, :format, :atomic, :dry_run, :content)
+    INSERT INTO imports (id, job_id, format, atomic, dry_run, content, requested_by)
+    VALUES (:id, :job_id, :format, :atomic, :dry_run, :content, :requested_by)
 """)
 _BEGIN = text("""
     UPDATE imports SET state = 'running', total_rows = :total WHERE id = :id AND state = 'waiting'
@@ -138,6 +138,7 @@ class Import:
     format: str
     state: str
     error: str
+    requested_by: str
     atomic: bool
     dry_run: bool
     total_rows: int
@@ -172,6 +173,7 @@ class Import:
             failed_rows=self.failed_rows,
             errors=[pb.RowError(**error) for error in self.errors[:MOST_ERRORS]],
             error=self.error,
+            requested_by=self.requested_by,
             create_time=timestamp(self.created_at),
             finish_time=timestamp(self.finished_at),
         )
@@ -181,7 +183,9 @@ async def create_import(tx: Transaction, command: CreateImport, job: type[Messag
     """Store a file, and have it read in by a job."""
     import_id = ids.new()
     job_id = jobs.enqueue(tx, job(import_id=str(import_id)))
-    await tx.execute(_INSERT, {**vars(command), "id": import_id, "job_id": job_id})
+    by = caller.current().subject
+    names = {"id": import_id, "job_id": job_id, "requested_by": by}
+    await tx.execute(_INSERT, {**vars(command), **names})
     return Import(
         id=import_id,
         job_id=job_id,
@@ -190,6 +194,7 @@ async def create_import(tx: Transaction, command: CreateImport, job: type[Messag
         dry_run=command.dry_run,
         state="waiting",
         error="",
+        requested_by=by,
         total_rows=0,
         processed_rows=0,
         created_rows=0,

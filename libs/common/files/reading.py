@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from common import jobs
+from common import caller, jobs, origin
 from common.connections import TooBusy
 from common.database import Transaction
 from common.errors import DomainError, InvalidField, InvalidRequest
 from common.files import imports
 from common.files.imports import Counts, Import
 from common.files.tabular import Columns, Row, read_rows
+from common.origin import Author
 
 CHUNK_ROWS = 500
 _TRIES = 5
@@ -61,6 +63,19 @@ async def read_in(work: jobs.Work[Any], import_id: UUID, reader: Reader) -> None
         content = await imports.get_content(tx, import_id)
     if found.finished_at is not None:
         return
+    with _on_behalf_of(found):
+        await _read_rows_in(work, found, content, reader)
+
+
+def _on_behalf_of(found: Import) -> AbstractContextManager[None]:
+    """Let the audit log name who asked for the file to be read in, and that the service does it."""
+    who = caller.current()
+    via = (who.subject.removeprefix("service:"),)
+    asked = Author(found.requested_by, via, who.request_id)
+    return origin.on_behalf_of([asked]) if found.requested_by else nullcontext()
+
+
+async def _read_rows_in(work: jobs.Work[Any], found: Import, content: str, reader: Reader) -> None:
     rows = await asyncio.to_thread(_prepared, found, content, reader)
     async with work.transaction() as tx:
         await imports.begin(tx, found.id, len(rows))

@@ -6,18 +6,23 @@ from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import Row, text
+from sqlalchemy import Row, case, select, text
 
 from common import caller, ids
 from common.database import Database, Transaction
 from common.duties import Duty
 from common.errors import BrokenRule, NotFound
 from common.jobs.enqueueing import NewBatch, NewJob, link_to, linked, name_of
+from common.jobs.rows import batches
 from common.jobs.tables import SYSTEM_REASON
+from common.listing import Listing
+from common.pagination import Page
 from common.partitions import FINISHED_JOBS
+from erp.jobs.v1.job_service_pb2 import ListBatchesRequest
 from erp.jobs.v1.links_pb2 import Link
 
 __all__ = [
+    "LISTED",
     "BatchHasEnded",
     "batch",
     "cancel",
@@ -27,16 +32,20 @@ __all__ = [
     "list_batches",
 ]
 
-_COLUMNS = """id, name, total, succeeded, failed, cancelled, created_at, finished_at,
-    CASE WHEN cancelled_at IS NOT NULL THEN 'cancelled' WHEN finished_at IS NULL THEN 'running'
-         WHEN failed > 0 THEN 'failed' ELSE 'succeeded' END AS state"""
-_LIST = text(f"""
-    SELECT {_COLUMNS} FROM job_batches WHERE tenant_id = :tenant_id AND id < :before
-    ORDER BY id DESC LIMIT :limit
-""")  # noqa: S608 (a constant of our own code)
-_GET = text(f"""
-    SELECT {_COLUMNS} FROM job_batches WHERE tenant_id = :tenant_id AND id = :id
-""")  # noqa: S608 (a constant of our own code)
+_state = case(
+    (batches.c.cancelled_at.is_not(None), "cancelled"),
+    (batches.c.finished_at.is_(None), "running"),
+    (batches.c.failed > 0, "failed"),
+    else_="succeeded",
+)
+_SELECT = select(*batches.c, _state.label("state"))
+LISTED = Listing(
+    ListBatchesRequest,
+    batches.c,
+    "id",
+    newest_first=True,
+    others={"state": _state, "end_time": batches.c.finished_at},
+)
 # What is being claimed at this moment is waited for and left alone.
 _CALL_OFF = text("""
     WITH called_off AS (
@@ -159,9 +168,13 @@ def forget_batches(database: Database) -> Duty:
     return Duty("forget batches", _FORGET_SECONDS, forget)
 
 
-async def list_batches(tx: Transaction, before: UUID, limit: int) -> Sequence[Row[Any]]:
-    """The tenant's batches with a lesser id, newest first."""
-    return await tx.rows(_LIST, {"tenant_id": tx.tenant_id, "before": before, "limit": limit})
+async def list_batches(tx: Transaction, page: Page) -> Sequence[Row[Any]]:
+    """The tenant's batches, newest first unless the page says otherwise.
+
+    Raises:
+        InvalidRequest: filter, order or place are wrong.
+    """
+    return await tx.rows(LISTED.limited(_SELECT, page))
 
 
 async def get_batch(tx: Transaction, batch_id: UUID) -> Row[Any]:
@@ -170,7 +183,7 @@ async def get_batch(tx: Transaction, batch_id: UUID) -> Row[Any]:
     Raises:
         NotFound: there is none, or it ended more than a week ago.
     """
-    row = await tx.row(_GET, {"tenant_id": tx.tenant_id, "id": batch_id})
+    row = await tx.row(_SELECT.where(batches.c.id == batch_id))
     if row is None:
         raise NotFound("batch", batch_id)
     return row

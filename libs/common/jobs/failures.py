@@ -2,27 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, TextClause, select, text
 
 from common.database import Transaction, translating
 from common.errors import BrokenRule, NotFound
 from common.jobs import batches
 from common.jobs.enqueueing import Woken
-from common.jobs.records import NEWEST
+from common.jobs.rows import failed_jobs
+from common.listing import Listing
+from common.pagination import Page
+from erp.jobs.v1.job_service_pb2 import ListFailedJobsRequest
 
-__all__ = ["Filter", "SameJobWaiting", "discard", "get_failure", "list_failures", "retry"]
+__all__ = ["LISTED", "SameJobWaiting", "discard", "get_failure", "list_failures", "retry"]
 
 _COLUMNS = """id, kind, name, queue, error, attempts, job_id, source, sequence, request_id,
     failed_at, retry_wanted_at"""
-_LIST = text(f"""
-    SELECT {_COLUMNS} FROM failed_jobs
-    WHERE tenant_id = :tenant_id AND id < :before
-      AND (:kind = '' OR kind = :kind) AND (:name = '' OR name = :name)
-    ORDER BY id DESC LIMIT :limit
-""")  # noqa: S608 (a constant of our own code)
+LISTED = Listing(
+    ListFailedJobsRequest,
+    failed_jobs.c,
+    "id",
+    newest_first=True,
+    others={
+        "fail_time": failed_jobs.c.failed_at,
+        "retry_time": failed_jobs.c.retry_wanted_at,
+    },
+)
 _GET = text(f"""
     SELECT {_COLUMNS} FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id
 """)  # noqa: S608 (a constant of our own code)
@@ -57,17 +64,14 @@ class SameJobWaiting(BrokenRule):
     id: UUID
 
 
-class Filter(NamedTuple):
-    """Which failures to list; what is empty does not matter."""
+async def list_failures(tx: Transaction, page: Page, **wanted: object) -> Sequence[Row[Any]]:
+    """The tenant's failures that have these values, newest first unless the page says otherwise.
 
-    before: UUID = NEWEST
-    kind: str = ""
-    name: str = ""
-
-
-async def list_failures(tx: Transaction, wanted: Filter, limit: int) -> Sequence[Row[Any]]:
-    """The tenant's failures, newest first."""
-    return await tx.rows(_LIST, {"tenant_id": tx.tenant_id, "limit": limit, **wanted._asdict()})
+    Raises:
+        InvalidRequest: filter, order or place are wrong.
+    """
+    conditions = (failed_jobs.c[name] == value for name, value in wanted.items())
+    return await tx.rows(LISTED.limited(select(failed_jobs).where(*conditions), page))
 
 
 async def get_failure(tx: Transaction, failure_id: UUID) -> Row[Any]:

@@ -1,65 +1,129 @@
 """Jobs as operators see them: those to be done, those done lately, those parked."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Row,
+    Select,
+    and_,
+    exists,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
+from sqlalchemy.sql.selectable import FromClause
 
 from common.database import Transaction
 from common.errors import NotFound
+from common.jobs.rows import finished_jobs, jobs, parked_jobs
+from common.listing import Listing
+from common.pagination import Page
+from erp.jobs.v1.job_service_pb2 import ListJobsRequest
 
-__all__ = ["NEWEST", "Filter", "get_job", "list_jobs"]
+__all__ = ["Part", "get_job", "list_jobs", "parts"]
 
-# Greater than any id.
-NEWEST = UUID(int=2**128 - 1)
+_NEVER = literal(None, DateTime(timezone=True))
+_SAME = (
+    "name", "queue", "done", "total", "batch_id", "chain_id", "request_id", "created_at",
+    "started_at",
+)  # fmt: skip
 
-# A unique job has the same id each time: the one at hand counts, else the last.
-_ALL = """
-    SELECT DISTINCT ON (id) * FROM (
-        (SELECT id, name, queue, state, attempt, done, total, error, batch_id, chain_id, request_id,
-                created_at, ready_at, started_at, CAST(NULL AS timestamptz) AS ended_at
-         FROM jobs WHERE {mine} ORDER BY id DESC LIMIT :limit)
-        UNION ALL
-        (SELECT DISTINCT ON (id) id, name, queue, state, attempt, done, total, '', batch_id,
-                chain_id, request_id, created_at, NULL, started_at, finished_at
-         FROM finished_jobs WHERE {mine} ORDER BY id DESC, finished_at DESC LIMIT :limit)
-        UNION ALL
-        (SELECT DISTINCT ON (job_id) job_id, name, queue, 'failed', attempts, done, total, error,
-                batch_id, chain_id, request_id, created_at, NULL, started_at, failed_at
-         FROM failed_jobs WHERE kind = 'job' AND {failed}
-         ORDER BY job_id DESC, failed_at DESC LIMIT :limit)
-    ) AS job
-    ORDER BY id DESC, ended_at DESC NULLS FIRST LIMIT :limit
-"""
-_MINE = """tenant_id = :tenant_id AND id < :before
-    AND (:state = '' OR state = :state) AND (:queue = '' OR queue = :queue)
-    AND (:name = '' OR name = :name)"""
-_FAILED = """tenant_id = :tenant_id AND job_id < :before
-    AND :state IN ('', 'failed') AND (:queue = '' OR queue = :queue)
-    AND (:name = '' OR name = :name)"""
-_LIST = text(_ALL.format(mine=_MINE, failed=_FAILED))
-_GET = text(
-    _ALL.format(
-        mine="tenant_id = :tenant_id AND id = :id",
-        failed="tenant_id = :tenant_id AND job_id = :id",
-    )
+
+class Part:
+    """The jobs of one table: under the names of all, and which of them is the job as it is now.
+
+    A unique job has the same id each time: the one at hand counts, else the last.
+    """
+
+    def __init__(
+        self, table: FromClause, is_now: ColumnElement[bool], own: Mapping[str, ColumnElement[Any]]
+    ) -> None:
+        self.columns = {**{name: table.c[name] for name in _SAME}, **own}
+        named = [column.label(name) for name, column in self.columns.items()]
+        self.select = select(*named).where(is_now)
+        others = {"start_time": self.columns["started_at"]}
+        self.listing = Listing(
+            ListJobsRequest, self.columns, "id", newest_first=True, others=others
+        )
+
+    def of(self, wanted: Mapping[str, object]) -> Select[Any]:
+        """Those that have these values."""
+        conditions = (self.columns[name] == value for name, value in wanted.items())
+        return self.select.where(*conditions)
+
+
+_later = finished_jobs.alias("later")
+_parked_later = parked_jobs.alias("parked_later")
+parts = (
+    Part(
+        jobs,
+        literal_column("true"),
+        {
+            **{name: jobs.c[name] for name in ("id", "state", "attempt", "error", "ready_at")},
+            "ended_at": _NEVER,
+        },
+    ),
+    Part(
+        finished_jobs,
+        and_(
+            ~exists().where(jobs.c.id == finished_jobs.c.id),
+            ~exists().where(
+                _later.c.id == finished_jobs.c.id,
+                _later.c.finished_at > finished_jobs.c.finished_at,
+            ),
+            ~exists().where(
+                parked_jobs.c.job_id == finished_jobs.c.id,
+                parked_jobs.c.failed_at > finished_jobs.c.finished_at,
+            ),
+        ),
+        {
+            **{name: finished_jobs.c[name] for name in ("id", "state", "attempt")},
+            "error": literal(""),
+            "ready_at": _NEVER,
+            "ended_at": finished_jobs.c.finished_at,
+        },
+    ),
+    Part(
+        parked_jobs,
+        and_(
+            parked_jobs.c.job_id.is_not(None),
+            ~exists().where(jobs.c.id == parked_jobs.c.job_id),
+            ~exists().where(
+                finished_jobs.c.id == parked_jobs.c.job_id,
+                finished_jobs.c.finished_at > parked_jobs.c.failed_at,
+            ),
+            ~exists().where(
+                _parked_later.c.job_id == parked_jobs.c.job_id,
+                _parked_later.c.failed_at > parked_jobs.c.failed_at,
+            ),
+        ),
+        {
+            "id": parked_jobs.c.job_id,
+            "state": literal("failed"),
+            "attempt": parked_jobs.c.attempts,
+            "error": parked_jobs.c.error,
+            "ready_at": _NEVER,
+            "ended_at": parked_jobs.c.failed_at,
+        },
+    ),
 )
 
 
-class Filter(NamedTuple):
-    """Which jobs to list; what is empty does not matter."""
+async def list_jobs(tx: Transaction, page: Page, **wanted: object) -> Sequence[Row[Any]]:
+    """The tenant's jobs that have these values, newest first unless the page says otherwise.
 
-    before: UUID = NEWEST
-    state: str = ""
-    queue: str = ""
-    name: str = ""
-
-
-async def list_jobs(tx: Transaction, wanted: Filter, limit: int) -> Sequence[Row[Any]]:
-    """The tenant's jobs, newest first."""
-    parameters = {"tenant_id": tx.tenant_id, "limit": limit, **wanted._asdict()}
-    return await tx.rows(_LIST, parameters)
+    Raises:
+        InvalidRequest: filter, order or place are wrong.
+    """
+    found = union_all(*(part.listing.limited(part.of(wanted), page) for part in parts)).subquery()
+    descending = parts[0].listing.is_descending(page.order_by)
+    order = found.c.id.desc() if descending else found.c.id
+    return await tx.rows(select(found).order_by(order).limit(page.size + 1))
 
 
 async def get_job(tx: Transaction, job_id: UUID) -> Row[Any]:
@@ -68,8 +132,7 @@ async def get_job(tx: Transaction, job_id: UUID) -> Row[Any]:
     Raises:
         NotFound: there is none, or it was done more than a week ago.
     """
-    parameters = {"tenant_id": tx.tenant_id, "id": job_id, "limit": 1}
-    row = await tx.row(_GET, parameters)
+    row = await tx.row(union_all(*(part.of({"id": job_id}) for part in parts)))
     if row is None:
         raise NotFound("job", job_id)
     return row

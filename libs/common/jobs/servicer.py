@@ -7,6 +7,7 @@ from sqlalchemy import Row
 from common import ids
 from common.database import Database
 from common.jobs import batches, failures, queues, records
+from common.pagination import Page
 from common.wire import enum_value, enum_word, timestamp
 from erp.jobs.v1 import job_service_pb2 as pb
 from erp.jobs.v1 import job_service_pb2_grpc as rpc
@@ -26,10 +27,9 @@ class JobServicer(rpc.JobServiceServicer):
         self, request: pb.ListJobsRequest, context: Any = None
     ) -> pb.ListJobsResponse:
         """List jobs."""
-        before = ids.parse_optional(request.before_id, "before_id") or records.NEWEST
-        state = enum_word(JobState, request.state)
-        wanted = records.Filter(before, state, request.queue, request.name)
-        rows = await self._database.read(lambda tx: records.list_jobs(tx, wanted, request.limit))
+        page, wanted = Page.of_part(request), _given(queue=request.queue, name=request.name)
+        wanted |= _given(state=enum_word(JobState, request.state))
+        rows = await self._database.read(lambda tx: records.list_jobs(tx, page, **wanted))
         return pb.ListJobsResponse(jobs=map(self._job, rows))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any = None) -> Job:
@@ -41,12 +41,9 @@ class JobServicer(rpc.JobServiceServicer):
         self, request: pb.ListFailedJobsRequest, context: Any = None
     ) -> pb.ListFailedJobsResponse:
         """List failures."""
-        before = ids.parse_optional(request.before_id, "before_id") or records.NEWEST
-        kind = enum_word(FailedJobKind, request.kind)
-        wanted = failures.Filter(before, kind, request.name)
-        rows = await self._database.read(
-            lambda tx: failures.list_failures(tx, wanted, request.limit)
-        )
+        page, wanted = Page.of_part(request), _given(name=request.name)
+        wanted |= _given(kind=enum_word(FailedJobKind, request.kind))
+        rows = await self._database.read(lambda tx: failures.list_failures(tx, page, **wanted))
         return pb.ListFailedJobsResponse(failed_jobs=map(self._failure, rows))
 
     async def GetFailedJob(self, request: pb.GetFailedJobRequest, context: Any = None) -> FailedJob:
@@ -76,8 +73,8 @@ class JobServicer(rpc.JobServiceServicer):
         self, request: pb.ListBatchesRequest, context: Any = None
     ) -> pb.ListBatchesResponse:
         """List batches."""
-        before = ids.parse_optional(request.before_id, "before_id") or records.NEWEST
-        rows = await self._database.read(lambda tx: batches.list_batches(tx, before, request.limit))
+        page = Page.of_part(request)
+        rows = await self._database.read(lambda tx: batches.list_batches(tx, page))
         return pb.ListBatchesResponse(batches=map(self._batch, rows))
 
     async def GetBatch(self, request: pb.GetBatchRequest, context: Any = None) -> Batch:
@@ -156,3 +153,8 @@ class JobServicer(rpc.JobServiceServicer):
             create_time=timestamp(row.created_at),
             end_time=timestamp(row.finished_at),
         )
+
+
+def _given(**values: str) -> dict[str, str]:
+    """Those that are not empty."""
+    return {name: value for name, value in values.items() if value}

@@ -2,6 +2,7 @@
 
 import psycopg
 
+from common.audit_disturbances import disturbances_kept
 from common.audit_tables import audit_tables, audited
 from common.jobs.tables import job_tables
 from common.kept_answers import idempotency_keys
@@ -53,6 +54,7 @@ def make_scratch(superuser_url: str) -> ServiceDatabase:
             + ANSWERS.roll()
             + EVENTS.roll()
             + audit_tables("scratch")
+            + disturbances_kept("scratch")
             + job_tables("scratch")
             + traced("events", "jobs", "failed_jobs")
             + _NOTES

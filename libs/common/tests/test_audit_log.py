@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from common import audit_log, audit_seals, ids, origin
 from common.audit_log import AuditLogServicer
 from common.caller import Caller, acting_as
-from common.errors import BrokenRule
+from common.errors import BrokenRule, InvalidRequest
 from common.group_commit import GroupCommit
 from common.origin import Author, Place
 from common.testing import as_user, rows_of
@@ -73,6 +73,24 @@ async def test_each_change_says_who_what_and_from_where(database, tenant):
         agent="curl/8",
     )
     assert [list(entry.authors) for entry in (created, changed, deleted)] == [[author]] * 3
+
+
+async def test_entries_are_found_by_filter_and_told_from_the_first(database, tenant):
+    note = ids.new()
+    with as_user(tenant):
+        await database.run(lambda tx: write(tx, note))
+        async with database.tenant_transaction() as tx:
+            await tx.execute(text("UPDATE notes SET body = 'second', version = version + 1"))
+        created, changed = await entries_of(database, order_by="time")
+        begin, end = (entry.time.ToJsonString() for entry in (created, changed))
+        later = await entries_of(database, filter=f'action = changed AND time >= "{end}"')
+        others = await entries_of(database, filter=f'kind != note OR time < "{begin}"')
+        next_ones = await entries_of(database, order_by="time", after_id=created.id)
+        with pytest.raises(InvalidRequest, match="/filter must not name before"):
+            await entries_of(database, filter="before:x")
+
+    assert [entry.action for entry in (created, changed)] == ["created", "changed"]
+    assert (later, next_ones, others) == ([changed], [changed], [])
 
 
 async def test_secrets_are_in_no_entry(database, scratch, tenant):
@@ -257,7 +275,35 @@ async def test_whoever_touches_it_is_found_out(database, scratch, sealed, touch,
     broken, _ = await broken_seals(database)
 
     assert touched == 1
-    assert {number for number, _ in broken} == found
+    assert {number for number, _ in broken} - {0} == found
+
+
+@pytest.mark.parametrize(
+    ("touch", "undo"),
+    [
+        (
+            "UPDATE audit_entries SET record_id = 'other' WHERE {mine}",
+            "UPDATE audit_entries SET record_id = '{note}' WHERE {mine}",
+        ),
+        ("DELETE FROM audit_entries WHERE {mine}", ""),
+        ("UPDATE audit_changes SET authors = '[]' WHERE {mine}", ""),
+    ],
+)
+async def test_it_is_found_out_before_there_is_a_seal(database, scratch, tenant, touch, undo):
+    note = ids.new()
+    names = {"mine": f"tenant_id = '{tenant}'", "note": note}
+    with as_user(tenant), psycopg.connect(scratch.operator, autocommit=True) as operator:
+        await database.run(lambda tx: write(tx, note))
+        untouched, _ = await broken_seals(database)
+        operator.execute(touch.format(**names).encode())
+        touched, _ = await broken_seals(database, newest=2)
+        if undo:
+            operator.execute(undo.format(**names).encode())
+            mended, _ = await broken_seals(database)
+            assert mended == []
+
+    assert untouched == []
+    assert [number for number, _ in touched] == [0]
 
 
 async def test_the_newest_seals_alone_show_what_was_done_to_them(database, scratch, sealed):

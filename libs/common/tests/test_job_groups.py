@@ -14,6 +14,7 @@ from common.database import Database
 from common.jobs import batches, failures
 from common.jobs.bell import JobBell
 from common.jobs.schedules import SERVICE_WIDE, keep_schedules, schedules_of
+from common.pagination import Page
 from common.testing import ServiceDatabase, as_user, rows_of
 from common.tests.job_work import (
     SERVICE,
@@ -29,6 +30,11 @@ from common.tests.job_work import (
 from erp.sales.v1.events_pb2 import OrderCancelled, OrderConfirmed, OrderSettled, OrderShipped
 
 pytestmark = pytest.mark.first
+
+
+@pytest.fixture
+def database(waking_database: Database) -> Database:
+    return waking_database
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +140,7 @@ async def test_a_link_that_is_parked_stops_the_chain_until_it_is_retried(
 async def retry_all(database: Database, tenant: UUID) -> None:
     with as_user(tenant):
         async with database.read_transaction() as tx:
-            parked = await failures.list_failures(tx, failures.Filter(), 100)
+            parked = await failures.list_failures(tx, Page(100, None))
         for row in parked:
             await database.run(lambda tx, row=row: failures.retry(tx, row.id))
 

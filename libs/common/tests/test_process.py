@@ -116,12 +116,12 @@ def test_a_server_that_is_told_to_stop_ends_well(start, port, number):
 
 
 def test_a_worker_knows_its_queues_and_stops_when_told(start):
-    process = start("worker", "--queue", "high", "--queue", "default", "--tries", "5")
+    process = start("worker", "--queue=high,default", "--queue", "low", "--tries", "5")
     line = process.stdout.readline()
 
     process.terminate()
 
-    assert "queues=('high', 'default'), tries=5, timeout_seconds=60" in line
+    assert "queues=('high', 'default', 'low'), tries=5, timeout_seconds=60" in line
     assert process.wait(10) == 0
 
 

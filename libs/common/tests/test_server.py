@@ -14,7 +14,7 @@ from common.channel import _options as channel_options
 from common.errors import Unavailable
 from common.identity import Verifier
 from common.process import Stop
-from common.rpc_testing import TRUSTED_KEYS, channel_to, free_port, serving
+from common.rpc_testing import MINTERS, TRUSTED_KEYS, channel_to, free_port, serving
 from common.server import Server, Service, serve
 from common.server import _options as server_options
 from common.settings import Address, Settings, SettingsError
@@ -255,6 +255,34 @@ def test_grpc_knows_every_option_that_we_set():
     options = server_options(Settings()) + channel_options({})
 
     assert [name for name, _ in options if name.encode() + b"\0" not in library] == []
+
+
+async def test_a_call_that_outlasts_the_grace_is_told_so_by_the_server(publisher, stop):
+    settings = Settings(shutdown_grace_seconds=0.2)
+    verifier = Verifier(TRUSTED_KEYS, "gateway")
+    server = Server("gateway", settings, [service(publisher)], verifier, {})
+    await server.start()
+    token = MINTERS["inventory"].mint(service_caller("inventory", None), "gateway")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as plain:
+        stub = events_pb2_grpc.EventPublisherStub(plain)
+        metadata = [("authorization", f"Bearer {token}")]
+        running = asyncio.create_task(_call(stub, metadata))
+        await publisher.entered.wait()
+
+        draining = asyncio.create_task(server.drain(stop))
+        answer = await asyncio.wait_for(running, 5)
+        publisher.may_finish.set()
+        await asyncio.wait_for(draining, 5)
+
+    assert answer == (StatusCode.UNAVAILABLE, "gateway is away for the moment. Try again.")
+    assert publisher.finished
+
+
+async def _call(stub, metadata):
+    try:
+        await stub.Publish(pb.PublishRequest(), metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        return error.code(), error.details()
 
 
 async def test_a_taken_address_is_told_in_a_sentence(publisher):

@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
-import grpc
 import psycopg
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 
 TENANTS = {name: str(UUID(int=number)) for number, name in enumerate(("acme", "globex", "initech"))}
 
@@ -61,6 +58,11 @@ def stopped() -> asyncio.Event:
 
 async def serve(*, gateway: bool) -> None:
     """Health over gRPC, and over HTTP for the gateway, until SIGTERM."""
+    # Most processes of a stack need none of this, and a test starts dozens.
+    import grpc  # noqa: PLC0415
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
+    from grpc_health.v1.health import aio as health_aio  # noqa: PLC0415
+
     stop = stopped()
     server = grpc.aio.server()
     health = health_aio.HealthServicer()

@@ -19,7 +19,7 @@ from ops.migration_lint import findings, split
         ("ALTER TABLE orders ADD CONSTRAINT c CHECK (note <> '');", "NOT VALID"),
         ("ALTER TABLE a ADD CONSTRAINT f FOREIGN KEY (x) REFERENCES b (x);", "NOT VALID"),
         ("ALTER TABLE orders ADD CONSTRAINT u UNIQUE (tenant_id, number);", "USING INDEX"),
-        ("CREATE INDEX by_note ON orders (tenant_id, note);", "CONCURRENTLY"),
+        ("CREATE INDEX by_note ON orders (tenant_id, note);", "make_indexes"),
         ("ALTER TABLE a ADD b int, DROP COLUMN c;", "drops a column"),
         ("ALTER TABLE a ADD COLUMN b numeric(18,6) NOT NULL;", "without default"),
     ],
@@ -45,6 +45,7 @@ def test_what_breaks_or_stops_the_old_version_is_found(sql: str, problem: str) -
         "CREATE TABLE notes (id uuid NOT NULL); ALTER TABLE notes ADD UNIQUE (id);",
         "-- DROP TABLE orders;\nGRANT SELECT ON orders TO sales_system;",
         "DO $$ BEGIN DROP TABLE IF EXISTS scratch; END $$;",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_note ON orders (tenant_id, note);",
     ],
 )
 def test_what_only_adds_is_left_alone(sql: str) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 
 from common.testing import TestServers
-from ops import migrations
+from ops import migrations, revisions
+from ops.credentials import DATABASES
 from ops.urls import with_database
 
 REVISION = '''"""{title}."""
@@ -35,7 +37,8 @@ def scratch(servers: TestServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             title=sql, revision=revision, before=repr(before), contract=contract, sql=sql
         )
         (tmp_path / "versions" / f"{revision}.py").write_text(text)
-    monkeypatch.setattr(migrations, "_folder", lambda _: tmp_path)
+    monkeypatch.setattr(migrations, "folder_of", lambda _: tmp_path)
+    monkeypatch.setattr(revisions, "folder_of", lambda _: tmp_path)
     url = servers.postgres.superuser_url
     with psycopg.connect(url, autocommit=True) as server:
         server.execute("DROP DATABASE IF EXISTS notes")
@@ -62,3 +65,25 @@ def test_one_in_use_gets_what_only_adds_and_what_says_that_it_takes_away(scratch
     assert contracts.findings
     assert contracts.contract == "c is read by nobody"
     assert not contracts.is_refused
+
+
+@pytest.mark.parametrize("service", DATABASES)
+def test_the_newest_revision_is_the_one_that_alembic_takes_for_it(service: str) -> None:
+    folder = revisions.folder_of(service)
+
+    newest = revisions.newest_of(folder)
+
+    assert newest == set(ScriptDirectory(str(folder)).get_heads())
+    assert len(newest) == 1
+
+
+def test_a_schema_is_the_newest_at_the_last_revision_only(scratch: str) -> None:
+    new = revisions.is_newest("notes", scratch)
+    with psycopg.connect(scratch) as database:
+        database.execute("CREATE TABLE alembic_version AS SELECT '3' AS version_num")
+    behind = revisions.is_newest("notes", scratch)
+    with psycopg.connect(scratch) as database:
+        database.execute("UPDATE alembic_version SET version_num = '4'")
+    there = revisions.is_newest("notes", scratch)
+
+    assert (new, behind, there) == (False, False, True)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["Example", "Step", "examples", "filled", "story"]
+__all__ = ["Example", "Step", "examples", "filled", "found", "story"]
 
 _REFERENCE = re.compile(r"\$(\w+(?:\.\w+)+)")
 _INVENTED = {
@@ -28,7 +28,7 @@ class Step:
         name: what later steps call its answer.
         operation: the rpc.
         wait: seconds of `Prefer: wait`.
-        until: values that its answer must have; it is asked again until it does.
+        until: values that its answer must have, by their paths; it is asked again until it does.
         hidden: it only makes something for a later step.
         by_operator: it is the platform's operator who asks.
         by_session: it is whoever logged in last, by their cookie.
@@ -90,7 +90,7 @@ def filled(value: Any, known: Mapping[str, Any], run: str = "", digits: str = "2
     """
     if isinstance(value, str):
         if reference := _REFERENCE.fullmatch(value):
-            return _found(known, reference[1])
+            return found(known, reference[1])
         return value.replace("{run}", run).replace("{digits}", digits)
     if isinstance(value, Mapping):
         return {name: filled(item, known, run, digits) for name, item in value.items()}
@@ -99,7 +99,8 @@ def filled(value: Any, known: Mapping[str, Any], run: str = "", digits: str = "2
     return value
 
 
-def _found(known: Any, path: str) -> Any:
+def found(known: Any, path: str) -> Any:
+    """What a path such as "orders.0.id" names in an answer."""
     for step in path.split("."):
         known = known[int(step)] if step.isdecimal() else known[step]
     return known

@@ -1,5 +1,6 @@
 """A gateway over HTTP, in front of servers that stand for the other services."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -32,6 +33,7 @@ from gateway.passwords import Passwords, random_password
 from gateway.plans import Plans
 from gateway.routes import Routes
 from gateway.seed import seed_with
+from gateway.settled_answers import SettledAnswers
 from gateway.tenants import NewTenant
 from gateway.tests.standing_in import StandIn, standing_in_for_sales
 from gateway.tests.whole import Browser, Company, settings_of, whole_gateway
@@ -95,23 +97,34 @@ async def cache(servers: TestServers) -> AsyncIterator[Cache]:
 
 
 @pytest.fixture
-async def server(sales_and_channel, feed, guests, limits, cache) -> AsyncIterator[HttpServer]:
+async def server(
+    ending, sales_and_channel, feed, guests, limits, cache, database
+) -> AsyncIterator[HttpServer]:
     channels = dict.fromkeys(SERVICES, sales_and_channel[1])
     routes = Routes(all_services())
-    kept = KeptRecords(cache, routes.all)
-    api = Api(routes, channels, guests, limits, feed, kept, timeout_seconds=2)
+    kept, settled = KeptRecords(cache, routes.all), SettledAnswers(database)
+    api = Api(routes, channels, guests, limits, feed, kept, settled, timeout_seconds=2)
     app = Doorstep(api, ["https://app.example.com"], behind_proxies=True)
     server = HttpServer(app, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
     yield server
-    await server.stop()
+    # uvicorn takes a sixth of a second to stop, for which the next test need not wait.
+    ending.append(asyncio.create_task(server.stop()))
+
+
+@pytest.fixture(scope="session")
+async def ending() -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Servers that stop while other tests run."""
+    tasks: list[asyncio.Task[None]] = []
+    yield tasks
+    await asyncio.gather(*tasks)
 
 
 @pytest.fixture
 async def client(server) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": "Bearer *"}
     async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{server.port}", headers=headers, timeout=20
+        verify=False, base_url=f"http://127.0.0.1:{server.port}", headers=headers, timeout=20
     ) as client:
         yield client
 

@@ -166,6 +166,11 @@ def test_what_is_no_cursor_is_refused_by_name(text):
     assert [item.pointer for item in refused.value.violations] == ["/after"]
 
 
+@pytest.mark.parametrize("text", ["", "0"])
+def test_nothing_and_nought_are_the_beginning(text):
+    assert Cursor.parse(text) == Cursor()
+
+
 def test_unknown_events_are_refused_by_name():
     assert parse_types(f" {CONFIRMED},{POSTED}, ") == [CONFIRMED, POSTED]
     with pytest.raises(InvalidRequest, match="OrderConfirmd"):

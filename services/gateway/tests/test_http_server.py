@@ -1,4 +1,5 @@
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import pytest
@@ -114,6 +115,44 @@ async def test_a_trailer_is_no_header(server, sales):
 
     assert b"HTTP/1.1 200" in head
     assert b"trailing" not in head
+
+
+@pytest.mark.parametrize("cut", [0, 90])
+async def test_an_offered_upgrade_changes_nothing_for_its_body_nor_for_the_next(server, sales, cut):
+    sales.answers["CreateOrder"] = lambda request: sales_pb2.Order(id=ID, reference="taken")
+    sales.answers["GetOrder"] = lambda request: sales_pb2.Order(id=request.id)
+    line = {"product_id": ID, "quantity": "1"}
+    order = {"customer_id": ID, "warehouse_id": ID, "lines": [line]}
+    body = json.dumps(order).encode()
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
+    head = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    sent = POST + offer + head + body
+    async with connection(server) as (reader, writer):
+        writer.write(sent[:cut])
+        await writer.drain()
+        await asyncio.sleep(0)
+        writer.write(sent[cut:])
+        assert await status_of(reader) == 201
+        assert b"taken" in await reader.readuntil(b"taken")
+        await asyncio.wait_for(reader.readuntil(b"}"), 5)
+
+        writer.write(GET + offer + b"\r\n")
+        assert await status_of(reader) == 200
+
+    assert [(name, request.customer_id) for name, request, _ in sales.asked[:1]] == [
+        ("CreateOrder", ID)
+    ]
+
+
+async def test_an_upgrade_behind_another_request_is_refused_unread(server, sales):
+    sales.answers["GetOrder"] = lambda request: sales_pb2.Order(id=request.id)
+    smuggled = POST + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n{}"
+    async with connection(server) as (reader, writer):
+        writer.write(GET + b"\r\n" + smuggled + GET + b"\r\n")
+
+        await asyncio.wait_for(reader.read(), 5)
+
+    assert [name for name, *_ in sales.asked if name != "GetOrder"] == []
 
 
 async def test_what_breaks_behind_a_request_does_not_answer_it(server, sales):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from common.errors import DomainError, InvalidRequest
 from common.status import to_status
 from erp.gateway.v1.tenant_pb2 import Tenant
+from erp.inventory.v1 import inventory_pb2
 from erp.sales.v1 import sales_pb2, sales_service_pb2
 from gateway.contract import all_services
 from gateway.fields import RANGES, kind_of
@@ -202,6 +203,12 @@ def test_an_answer_names_every_scalar_and_leaves_unset_objects_out():
     assert order["state"] == "draft"
     assert order["lines"] == []
     assert order["version"] == 0
+
+
+def test_a_time_that_has_not_come_is_null():
+    lasting = inventory_pb2.Reservation(state="RESERVATION_STATE_HELD")
+
+    assert writer_for(inventory_pb2.Reservation.DESCRIPTOR)(lasting)["expire_time"] is None
 
 
 def test_the_error_of_one_row_is_a_problem_beside_the_orders_of_others():

@@ -45,6 +45,19 @@ async def test_every_login_has_a_new_session(browser, company):
     assert browser.cookies["__Host-session"] != first
 
 
+async def test_logging_in_again_ends_the_session_that_the_browser_had(browser, browsers, company):
+    await browser.log_in(company)
+    other = browsers()
+    other.cookies, other.csrf = dict(browser.cookies), browser.csrf
+    known = await other.send("GET", "/auth/session")
+
+    again = await browser.log_in(company)
+
+    assert (known.status_code, again.status_code) == (200, 200)
+    assert (await other.send("GET", "/auth/session")).status_code == 401
+    assert (await browser.send("GET", "/auth/session")).status_code == 200
+
+
 async def test_a_planted_cookie_does_not_become_the_users(browser, company):
     browser.cookies["__Host-session"] = planted = "A" * 64
 

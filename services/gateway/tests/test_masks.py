@@ -34,7 +34,7 @@ def answers(sales) -> None:
         ),
         ("lines.quantity,id,id", {"id": ID, "lines": [{"quantity": "3"}]}),
         # Not there yet.
-        ("confirm_time", {}),
+        ("confirm_time", {"confirm_time": None}),
     ],
 )
 async def test_only_what_is_asked_for_is_answered(client, fields, kept):

@@ -61,7 +61,9 @@ def process(environment) -> Iterator[subprocess.Popen[bytes]]:
 async def client(environment, process, seeded) -> AsyncIterator[httpx.AsyncClient]:
     base_url = "http://" + environment["KV_ERP_HTTP_BIND"]
     headers = {"authorization": f"Bearer {seeded['acme']['token']}"}
-    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=10) as client:
+    async with httpx.AsyncClient(
+        verify=False, base_url=base_url, headers=headers, timeout=10
+    ) as client:
         await until_ready(client)
         yield client
 

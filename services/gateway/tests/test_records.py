@@ -14,6 +14,7 @@ from common import cache_entries, ids
 from common.cache import Cache
 from common.cache_testing import running_cache
 from common.caller import acting_as, service_caller
+from common.database import Database
 from common.errors import ConcurrentModification, NotFound
 from common.settings import Address
 from erp.accounting.v1 import accounting_pb2
@@ -31,6 +32,7 @@ from gateway.limits import RequestLimits
 from gateway.preconditions import Preconditions
 from gateway.publisher import Publisher
 from gateway.routes import Routes
+from gateway.settled_answers import SettledAnswers
 from gateway.tests.conftest import Guests
 
 ID = "01890000-0000-7000-8000-00000000000a"
@@ -73,24 +75,24 @@ def customers(sales) -> Customers:
 
 @asynccontextmanager
 async def gateway(
-    channel, cache: Cache, guests: Guests, limits: RequestLimits
+    channel, cache: Cache, guests: Guests, limits: RequestLimits, database: Database
 ) -> AsyncIterator[httpx.AsyncClient]:
     """One more gateway beside the others."""
     routes = Routes(all_services())
     channels = dict.fromkeys(SERVICES, channel)
-    kept = KeptRecords(cache, routes.all)
-    api = Api(routes, channels, guests, limits, Feed((), None), kept, timeout_seconds=2)
+    kept, settled = KeptRecords(cache, routes.all), SettledAnswers(database)
+    api = Api(routes, channels, guests, limits, Feed((), None), kept, settled, timeout_seconds=2)
     server = HttpServer(api, Address("127.0.0.1", 0), shared=False, grace_seconds=1)
     await server.start()
     url, headers = f"http://127.0.0.1:{server.port}", {"authorization": "Bearer *"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(verify=False, base_url=url, headers=headers, timeout=20) as client:
         yield client
     await server.stop()
 
 
 @pytest.fixture
 async def gateways(
-    servers, sales_and_channel, guests, limits
+    servers, sales_and_channel, guests, limits, database
 ) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Two gateways with a Redis between them."""
     prefix = f"test_{ids.new().hex}"
@@ -100,7 +102,7 @@ async def gateways(
             cache = await opened.enter_async_context(running_cache(servers.valkey.url, prefix))
             clients.append(
                 await opened.enter_async_context(
-                    gateway(sales_and_channel[1], cache, guests, limits)
+                    gateway(sales_and_channel[1], cache, guests, limits, database)
                 )
             )
         yield clients
@@ -265,12 +267,12 @@ async def test_a_write_that_failed_may_have_happened(gateways, customers, sales)
 
 
 async def test_an_event_outdates_an_answer_wherever_the_change_came_from(
-    customers, cache, sales_and_channel, guests, limits
+    customers, cache, sales_and_channel, guests, limits, database
 ):
     redis = Redis.from_url("redis://127.0.0.1:1", retry=Retry(NoBackoff(), 0))
     routes = Routes(all_services())
     kept = KeptRecords(cache, routes.all)
-    async with gateway(sales_and_channel[1], cache, guests, limits) as client:
+    async with gateway(sales_and_channel[1], cache, guests, limits, database) as client:
         await client.get(CUSTOMER)
         customers.customer = sales_pb2.Customer(id=ID, name="Red", version=2)
         event = Event(
@@ -294,9 +296,11 @@ async def test_permission_is_asked_for_before_an_answer_is_shown(gateways, custo
     assert refused.status_code == 403
 
 
-async def test_without_redis_every_answer_is_read(sales_and_channel, customers, guests, limits):
+async def test_without_redis_every_answer_is_read(
+    sales_and_channel, customers, guests, limits, database
+):
     cache = Cache(Redis.from_url("redis://127.0.0.1:1"))
-    async with gateway(sales_and_channel[1], cache, guests, limits) as client:
+    async with gateway(sales_and_channel[1], cache, guests, limits, database) as client:
         answers = [await client.get(CUSTOMER) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [200] * 3

@@ -318,6 +318,22 @@ async def test_a_session_revoked_while_redis_hung_is_dead_when_it_goes_on(
             await other.check(token)
 
 
+async def test_a_redis_that_hangs_is_left_alone(database, breakable, person):
+    async def ask(*_):
+        raise AssertionError("Redis was asked")
+
+    async with process(database, breakable.url) as store:
+        token, session = await begin(store, person)
+        os.kill(breakable.pid, signal.SIGSTOP)
+        await until(lambda: not store.link.stands)
+        store._refill_script = ask
+
+        found = await store.check(token)
+
+        os.kill(breakable.pid, signal.SIGCONT)
+    assert found.id == session.id
+
+
 async def test_a_copy_is_compared_with_its_row_again_and_again(store, person, monkeypatch):
     token, _ = await begin(store, person)
     monkeypatch.setattr(sessions, "RECHECK_SECONDS", 0.0)

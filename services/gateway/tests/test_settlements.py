@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from common import trailers
 from common.errors import Unavailable
 from erp.sales.v1 import sales_pb2
 
@@ -12,6 +13,7 @@ CONFIRM = f"/api/v1/orders/{ID}:confirm"
 WAIT = {"prefer": "wait=5"}
 PENDING = sales_pb2.Order(id=ID, awaiting=["reservation"])
 DONE = sales_pb2.Order(id=ID, reservation_state="ORDER_RESERVATION_STATE_RESERVED")
+SHIPPED = sales_pb2.Order(id=ID, shipment_state="ORDER_SHIPMENT_STATE_SHIPPED", version=2)
 
 
 async def test_an_answer_waits_for_its_follow_up_work(client, sales, feed):
@@ -104,6 +106,29 @@ async def test_who_does_not_ask_to_wait_is_answered_at_once(client, sales):
     response = await client.post(CONFIRM)
 
     assert (response.status_code, response.json()["awaiting"]) == (200, ["reservation"])
+
+
+async def test_a_repetition_is_answered_as_who_waited_was_whatever_came_after(client, sales):
+    states = iter([DONE, SHIPPED])
+    sales.answers["ConfirmOrder"] = lambda _: PENDING
+    sales.answers["GetOrder"] = lambda _: next(states)
+    keyed = {"idempotency-key": "7f3a"}
+    first = await client.post(CONFIRM, headers=WAIT | keyed)
+
+    def replay(_):
+        trailers.add(trailers.IDEMPOTENT_REPLAYED, "true")
+        return PENDING
+
+    sales.answers["ConfirmOrder"] = replay
+    again = await client.post(CONFIRM, headers=WAIT | keyed)
+    at_once = await client.post(CONFIRM, headers=keyed)
+
+    assert first.json()["reservation_state"] == "reserved"
+    assert "idempotent-replayed" not in first.headers
+    for answer in (again, at_once):
+        assert (answer.status_code, answer.content) == (first.status_code, first.content)
+        assert answer.headers["etag"] == first.headers["etag"]
+        assert answer.headers["idempotent-replayed"] == "true"
 
 
 async def test_many_wait_and_each_is_woken_by_its_own(feed):

@@ -59,6 +59,9 @@ async def test_who_may_mend_it_is_told_once(database, redis, company, webhook, g
         await work(database, redis, office, company, gateway_database)
 
     (mail,) = office.taken
+    counted = "SELECT name, total, succeeded FROM job_batches WHERE tenant_id = %s"
+    batches = rows_of(gateway_database.operator, counted, company.id)
+    assert batches == [(f"mails about webhook {made.id}", 1, 1)]
     assert mail["To"] == company.email
     assert mail["Subject"] == "A webhook of Test is disabled"
     text = mail.get_body(("plain",)).get_content()

@@ -141,6 +141,21 @@ async def test_new_products_are_made_and_known_ones_changed(
     assert (files.events("ProductCreated"), files.events("ProductChanged")) == (2, 1)
 
 
+async def test_the_audit_log_names_who_asked_for_the_file_to_be_read_in(files: Files) -> None:
+    made = await files.put(HEAD + "A,Table,1.00\n")
+    await files.done(made)
+
+    query = """
+        SELECT change.authors FROM audit_entries AS entry JOIN audit_changes AS change
+            ON change.tenant_id = entry.tenant_id AND change.id = entry.change_id
+        WHERE entry.tenant_id = %s AND entry.kind = 'product'
+    """
+    (([author],),) = rows_of(files.operator, query, files.tenant)
+
+    assert made.requested_by.startswith("user:")
+    assert (author["actor"], author["via"]) == (made.requested_by, ["inventory"])
+
+
 BAD = {
     7: ("A-7,,1.00", "/name"),
     1200: ("A-1200,Table,1.999", "/list_price/amount"),

@@ -12,7 +12,7 @@ from common.testing import ServiceDatabase
 from erp.inventory.v1 import inventory_service_pb2 as api
 from inventory.tables import product_words, products
 from inventory.tests.stockroom import Stockroom
-from inventory.tests.test_products import change
+from inventory.tests.test_products import archive, change
 
 
 async def found(inventory: Stockroom, query: str, **others: str) -> list[str]:
@@ -73,7 +73,38 @@ async def test_a_search_goes_with_filter_order_and_pages(inventory: Stockroom) -
     assert [product.sku for product in second.products] == ["OAK-2"]
 
 
-@pytest.mark.parametrize("query", ["-", "\u0301", " ".join(map(str, range(11)))])
+async def test_what_stands_for_anything_elsewhere_parts_words_here(inventory: Stockroom) -> None:
+    for sku in ("OAK_100%", "OAKEN-100", "X" * 60 + "Y" * 4):
+        await inventory.add_product(sku)
+    queries = {
+        "oak_100": ["OAK_100%", "OAKEN-100"],
+        "oak% 1*": ["OAK_100%", "OAKEN-100"],
+        "o_k": [],
+        "oak\\": ["OAK_100%", "OAKEN-100"],
+        "oak'--": ["OAK_100%", "OAKEN-100"],
+        "OAK\U0010ffff": ["OAK_100%", "OAKEN-100"],
+        "x" * 60: ["X" * 60 + "Y" * 4],
+        "x" * 61: [],
+    }
+
+    answers = {query: await found(inventory, query) for query in queries}
+
+    assert answers == queries
+
+
+async def test_a_search_finds_what_is_archived_too_and_nothing_of_others(
+    inventory: Stockroom, stranger: Stockroom
+) -> None:
+    await archive(inventory, (await inventory.add_product("OAK-1")).id)
+    await inventory.add_product("OAK-2")
+    await stranger.add_product("OAK-3")
+
+    assert await found(inventory, "oak") == ["OAK-1", "OAK-2"]
+    assert await found(inventory, "oak", filter="state = active") == ["OAK-2"]
+    assert await found(stranger, "oak") == ["OAK-3"]
+
+
+@pytest.mark.parametrize("query", ["-", "%", "_*", "\\", "\u0301", " ".join(map(str, range(11)))])
 async def test_a_query_of_no_word_or_too_many_is_refused(inventory: Stockroom, query: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await found(inventory, query)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from common import ids
 from common.database import Database
 from common.jobs_testing import open_job_database
 from common.testing import ServiceDatabase, TestServers
@@ -27,8 +28,7 @@ async def database(urls: ServiceDatabase) -> AsyncIterator[Database]:
     await database.close()
 
 
-@pytest.fixture
-async def shop(tenant: UUID, database: Database, urls: ServiceDatabase) -> Shop:
+async def open_shop(tenant: UUID, database: Database, urls: ServiceDatabase) -> Shop:
     """A new company with one customer and one warehouse."""
     neighbours = Neighbours()
     servicer = SalesServicer(database, OrderDesk(database, neighbours.services()))
@@ -37,3 +37,15 @@ async def shop(tenant: UUID, database: Database, urls: ServiceDatabase) -> Shop:
     await shop.hear(gateway.TenantCreated(tenant_id=str(tenant), name="Acme", currency_code="EUR"))
     shop.customer = UUID((await shop.add_customer()).id)
     return shop
+
+
+@pytest.fixture
+async def shop(tenant: UUID, database: Database, urls: ServiceDatabase) -> Shop:
+    """A company."""
+    return await open_shop(tenant, database, urls)
+
+
+@pytest.fixture
+async def stranger(database: Database, urls: ServiceDatabase) -> Shop:
+    """Another company."""
+    return await open_shop(ids.new(), database, urls)

@@ -51,6 +51,7 @@ async def test_each_order_of_a_batch_has_its_own_outcome_in_the_order_of_the_req
         shop.order((nothing, "1")),
         shop.order((old, "1")),
         shop.order(too_exact),
+        shop.order((table, "0")),
         shop.order((table, "2"), confirm=True, reference="last"),
     )
 
@@ -61,9 +62,11 @@ async def test_each_order_of_a_batch_has_its_own_outcome_in_the_order_of_the_req
         "NOT_FOUND",
         "PRODUCT_ARCHIVED",
         "INVALID_REQUEST",
+        "INVALID_REQUEST",
     ]
     assert errors[0].values() == {"kind": "product", "id": str(nothing)}
     assert errors[2].violations[0].pointer == "/lines/0/unit_price/amount"
+    assert errors[3].violations[0].pointer == "/lines/0/quantity"
     assert await shop.violations() == []
 
 
@@ -125,8 +128,12 @@ async def test_a_wrong_field_of_an_atomic_batch_is_named_with_its_order(shop: Sh
         unit_price=money_pb2.Money(currency_code="EUR", amount="0.001"),
     )
 
-    with pytest.raises(InvalidRequest, match=r"^/orders/1/lines/0/unit_price/amount "):
-        await batch(shop, shop.order((table, "1")), shop.order(too_exact), atomic=True)
+    right, empty = shop.order((table, "1")), shop.order((table, "0"))
+    with pytest.raises(InvalidRequest) as refused:
+        await batch(shop, right, shop.order(too_exact), empty, atomic=True)
+
+    wrong = [field.pointer for field in refused.value.violations]
+    assert wrong == ["/orders/1/lines/0/unit_price/amount", "/orders/2/lines/0/quantity"]
 
     assert await order_count(shop) == 0
 

@@ -1,0 +1,12 @@
+"""What is done to the audit log is noticed before there is a seal on it."""
+
+from alembic import op
+
+from common.audit_disturbances import disturbances_kept
+
+revision = "0061_audit_disturbances"
+down_revision = "0060_tenants_removable"
+
+
+def upgrade() -> None:
+    op.execute(disturbances_kept("accounting"))
