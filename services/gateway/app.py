@@ -54,6 +54,7 @@ from erp.gateway.v1 import (
 from gateway import (
     accounts,
     api_tokens,
+    export_notices,
     invariants_watch,
     listeners,
     operators,
@@ -94,7 +95,7 @@ from gateway.webhook_setup import sender_of, webhook_service
 
 NAME = peers.OWN_NAME
 # Modules with the gateway's handlers of jobs.
-HANDLERS: tuple[ModuleType, ...] = (webhook_notices,)
+HANDLERS: tuple[ModuleType, ...] = (webhook_notices, export_notices)
 SYSTEM_REASONS = frozenset(
     {
         api_tokens.LOOKUP,

@@ -11,7 +11,7 @@ from common.database import Database, Transaction
 from common.errors import InvalidRequest, NotFound
 from common.wire import enum_value, timestamp
 from erp.gateway.v1 import tenant_data_pb2 as pb
-from erp.gateway.v1.jobs_pb2 import WriteTenantExport
+from erp.gateway.v1.jobs_pb2 import TenantExportMail, WriteTenantExport
 
 __all__ = [
     "QUEUE",
@@ -70,7 +70,9 @@ async def create(tx: Transaction) -> pb.TenantExport:
     if under_way is not None and not under_way.error:
         return _to_wire(under_way)
     export_id = ids.new()
-    job_id = jobs.enqueue(tx, WriteTenantExport(export_id=str(export_id)), queue=QUEUE)
+    named = str(export_id)
+    then = TenantExportMail(export_id=named)
+    job_id = jobs.chain(tx, WriteTenantExport(export_id=named), then, queue=QUEUE)
     by = caller.current().subject
     await tx.execute(_INSERT, {"id": export_id, "job_id": job_id, "requested_by": by})
     return await get(tx, export_id)

@@ -1,7 +1,7 @@
 """Jobs that come into being with the transaction that wants them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -130,15 +130,22 @@ def enqueue(
     return job.id
 
 
-def chain(tx: Transaction, first: Message, *others: Message) -> UUID:
+def chain(tx: Transaction, first: Message, *others: Message, queue: str | None = None) -> UUID:
     """Have jobs done one after another; returns the id of the first, by which all are found.
 
     Each is enqueued by the transaction that completes the one before. One that is parked stops the
     chain; when it is retried, the chain goes on.
+
+    Args:
+        tx: the transaction that wants them.
+        first: what describes the first job.
+        others: those after it, each in its handler's queue.
+        queue: that of the first; its handler's when absent.
     """
     links = [link_to(message) for message in (first, *others)]
-    tx.pending_jobs.append(linked(links, UUID(links[0].id), caller.current().request_id))
-    return UUID(links[0].id)
+    job = linked(links, UUID(links[0].id), caller.current().request_id)
+    tx.pending_jobs.append(replace(job, queue=queue))
+    return job.id
 
 
 def linked(links: Sequence[Link], chain_id: UUID | None, request_id: str) -> NewJob:
