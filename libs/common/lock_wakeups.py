@@ -7,9 +7,9 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from common.redis_line import Line
 from common.tasks import end
 
 __all__ = ["Waiter", "Wakeups"]
@@ -38,6 +38,7 @@ class Wakeups:
         self._channel = channel
         self._waiting: dict[str, Waiter] = {}
         self._connected = asyncio.Event()
+        self._is_silent = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -75,34 +76,45 @@ class Wakeups:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
-                    await self._hear(channel)
+                    if await channel.get_message(timeout=_SILENCE_SECONDS) is not None:
+                        await self._hear_on(channel.connection)
             except (RedisError, OSError) as error:
                 log.info("wakeups away", error=str(error))
             finally:
                 self._connected.clear()
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _hear(self, channel: PubSub) -> None:
-        silent = False
-        while True:
-            message = await channel.get_message(timeout=_SILENCE_SECONDS)
-            if message is None:
-                if silent:
-                    return
-                silent = True
-                await channel.ping()
-                continue
-            silent = False
-            self._answer(message)
+    async def _hear_on(self, connection: Any) -> None:
+        """Return when the connection is lost, or says nothing although it was asked to."""
+        lost = asyncio.Event()
+        line = Line(connection, self._hear, lambda _reason: lost.set())
+        self._connected.set()
+        # Whatever was said meanwhile went unheard.
+        for woken in self._waiting.values():
+            woken.set()
+        try:
+            while line.stands and not self._is_silent:
+                self._is_silent = True
+                if not await _is_set(lost, _SILENCE_SECONDS) and self._is_silent:
+                    line.say("PING")
+                    await _is_set(lost, _SILENCE_SECONDS)
+        finally:
+            self._is_silent = False
+            await line.close()
 
-    def _answer(self, message: dict[str, Any]) -> None:
-        if message["type"] == "subscribe":
-            self._connected.set()
-            # Whatever was said meanwhile went unheard.
-            for woken in self._waiting.values():
-                woken.set()
-        elif message["type"] == "message":
-            waiter = self._waiting.get(message["data"].decode())
+    def _hear(self, said: Any) -> None:
+        self._is_silent = False
+        if isinstance(said, list) and said[0] == b"message":
+            waiter = self._waiting.get(said[2].decode())
             if waiter is not None:
                 waiter.is_served = True
                 waiter.set()
+
+
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Whether it is set within these seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -7,21 +7,16 @@ those that meet share system calls.
 
 import asyncio
 import inspect
-import math
 from collections import deque
 from typing import Any
 
-from redis.asyncio import Connection, ConnectionPool, Redis
-from redis.connection import HiredisRespSerializer
-from redis.exceptions import ConnectionError as RedisConnectionError
+from hiredis import PushNotification
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ResponseError
 
-from common.tasks import end
+from common.redis_line import Line
 
 __all__ = ["SharedRedis"]
-
-# In C: the client's own way through Python took longer than Redis does.
-_PACKER = HiredisRespSerializer()
 
 
 class SharedRedis(Redis):
@@ -80,8 +75,6 @@ class _SharedConnection:
             if self._link is None or not self._link.stands:
                 connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
                 await connection.connect()
-                # Whoever asks keeps the time; nobody is to wait for each write by itself.
-                connection.socket_timeout = None
                 self._link = _Link(connection, self._answer_seconds)
             return self._link
 
@@ -92,26 +85,40 @@ class _Link:
     Who asked first is answered first, so one timer watches over all of them.
     """
 
-    def __init__(self, connection: Connection, answer_seconds: float | None) -> None:
-        self.stands = True
-        self._connection = connection
+    def __init__(self, connection: Any, answer_seconds: float | None) -> None:
+        self._line = Line(connection, self._hear, self._lose)
         self._answer_seconds = answer_seconds
         self._loop = asyncio.get_running_loop()
         # With the time of each question.
         self._unanswered: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._reason: Exception = RedisConnectionError("The connection was closed.")
-        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def stands(self) -> bool:
+        return self._line.stands
 
     async def ask(self, *words: Any) -> Any:
-        packed = _PACKER.pack(*words)
         answer, now = self._loop.create_future(), self._loop.time()
-        # Nothing is awaited between this and the writing: both are in the same order.
         self._unanswered.append((answer, now))
         if self._timer is None and self._answer_seconds is not None:
             self._timer = self._loop.call_at(now + self._answer_seconds, self._look)
-        await self._connection.send_packed_command(packed, check_health=False)
+        self._line.say(*words)
         return await answer
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    def _hear(self, answer: Any) -> None:
+        if isinstance(answer, PushNotification):
+            return
+        asked, _ = self._unanswered.popleft()
+        # Who asked may have gone.
+        if asked.done():
+            return
+        if isinstance(answer, ResponseError):
+            asked.set_exception(answer)
+        else:
+            asked.set_result(answer)
 
     def _look(self) -> None:
         """Break off when the first question has waited for too long, else look again in time."""
@@ -122,44 +129,13 @@ class _Link:
         due = self._unanswered[0][1] + self._answer_seconds
         if due > self._loop.time():
             self._timer = self._loop.call_at(due, self._look)
-            return
-        # What comes on it from now on may never end; everybody starts afresh.
-        self._reason = TimeoutError()
-        self.stands = False
-        self._reader.cancel()
+        else:
+            # What comes on it from now on may never end; everybody starts afresh.
+            self._line.break_off(TimeoutError())
 
-    async def close(self) -> None:
-        self.stands = False
-        await end(self._reader)
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                answer = await self._next_answer()
-                asked, _ = self._unanswered.popleft()
-                # Who asked may have gone.
-                if not asked.done():
-                    _give(asked, answer)
-        except Exception as error:  # noqa: BLE001 (told to everybody who waits)
-            self._reason = error
-        finally:
-            self.stands = False
-            if self._timer is not None:
-                self._timer.cancel()
-            for asked, _ in self._unanswered:
-                if not asked.done():
-                    asked.set_exception(self._reason)
-            await self._connection.disconnect(nowait=True)
-
-    async def _next_answer(self) -> Any:
-        try:
-            return await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
-        except ResponseError as refusal:
-            return refusal
-
-
-def _give(asked: "asyncio.Future[Any]", answer: Any) -> None:
-    if isinstance(answer, ResponseError):
-        asked.set_exception(answer)
-    else:
-        asked.set_result(answer)
+    def _lose(self, reason: Exception) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for asked, _ in self._unanswered:
+            if not asked.done():
+                asked.set_exception(reason)
