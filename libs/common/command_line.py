@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import process
+from common.jobs.tables import QUEUES
 from common.process import Stop
 from common.settings import Settings, SettingsError, load_settings
 from common.variables import seconds
 
 __all__ = ["WorkerOptions", "service_command_line"]
 
-_QUEUES = ("high", "default", "low")
 _MOST_TRIES = 100
 _SHORTEST_TIMEOUT_SECONDS = 0.1
 
@@ -108,8 +108,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
 def _queues(text: str) -> list[str]:
     named = text.split(",")
     for name in named:
-        if name not in _QUEUES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_QUEUES)}")
+        if name not in QUEUES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(QUEUES)}")
     return named
 
 

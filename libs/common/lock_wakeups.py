@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from common.redis_line import Line
 from common.tasks import end
 
-__all__ = ["Waiter", "Wakeups"]
+__all__ = ["Waiter", "Wakeups", "is_set_within"]
 
 _RECONNECT_SECONDS = 0.1
 # A silent connection is asked for a sign of life, and given up when none comes in the same time.
@@ -95,9 +95,9 @@ class Wakeups:
         try:
             while line.stands and not self._is_silent:
                 self._is_silent = True
-                if not await _is_set(lost, _SILENCE_SECONDS) and self._is_silent:
+                if not await is_set_within(lost, _SILENCE_SECONDS) and self._is_silent:
                     line.say("PING")
-                    await _is_set(lost, _SILENCE_SECONDS)
+                    await is_set_within(lost, _SILENCE_SECONDS)
         finally:
             self._is_silent = False
             await line.close()
@@ -111,8 +111,8 @@ class Wakeups:
                 waiter.set()
 
 
-async def _is_set(event: asyncio.Event, seconds: float) -> bool:
-    """Whether it is set within these seconds."""
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Return when an event is set, or the seconds are over; whether it was set."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()

@@ -25,7 +25,7 @@ from common.errors import Unauthenticated
 from common.held_locks import Lock, LockLost, LockTimeout, holding
 from common.lock_leftovers import Leftovers
 from common.lock_scripts import CLAIM_SECONDS, LockScripts
-from common.lock_wakeups import Waiter, Wakeups
+from common.lock_wakeups import Wakeups, is_set_within
 
 __all__ = ["Lock", "LockLost", "LockTimeout", "Locks", "account_resource", "stock_resource"]
 
@@ -231,7 +231,8 @@ class Locks:
                 if left <= 0:
                     raise LockTimeout(resource)
                 if self._wakeups.are_heard:
-                    await _woken(woken, min(left, seconds_to_live, _LOOK_AGAIN_SECONDS))
+                    if await is_set_within(woken, min(left, seconds_to_live, _LOOK_AGAIN_SECONDS)):
+                        woken.clear()
                     if woken.is_served and len(lock.keys) == 1:
                         self._hold_for_now(lock)
                         return
@@ -295,13 +296,3 @@ class Locks:
         # One that is under way ends by itself; cancelling it would cost its connection.
         if renewal is not None and not isinstance(renewal, asyncio.Task):
             renewal.cancel()
-
-
-async def _woken(event: Waiter, seconds: float) -> None:
-    """Return when the event is set, or the seconds are over."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-    event.clear()

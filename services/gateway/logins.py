@@ -196,6 +196,8 @@ class Logins:
 
     async def _leave(self, token: str) -> None:
         """End the session that a token stands for, if it stands for one."""
+        if not token:
+            return
         try:
             old = await self._sessions.check(token)
         except Unauthenticated:

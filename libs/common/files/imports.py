@@ -28,6 +28,7 @@ from common import caller, ids, jobs
 from common.database import Transaction
 from common.errors import DomainError, InvalidRequest, NotFound
 from common.files.tabular import CSV, Columns, check_head
+from common.jobs.rows import parked_jobs
 from common.listing import Listing
 from common.pagination import Page
 from common.schema import tenant_table
@@ -39,10 +40,9 @@ MOST_ERRORS = 500
 # What one transaction can write with time to spare.
 MOST_ATOMIC_LINES = 20_000
 
-_metadata = MetaData()
 _imports = tenant_table(
     "imports",
-    _metadata,
+    MetaData(),
     Column("id", UUID_TYPE(as_uuid=True), primary_key=True),
     Column("job_id", UUID_TYPE(as_uuid=True)),
     *(Column(name, Text, nullable=False) for name in ("format", "state", "error", "requested_by")),
@@ -55,11 +55,8 @@ _imports = tenant_table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),
 )
-_parked = tenant_table(
-    "failed_jobs", _metadata, Column("job_id", UUID_TYPE(as_uuid=True)), Column("error", Text)
-)
 # One whose job was parked has failed, and nobody is there who would write that down.
-_error = select(_parked.c.error).where(_parked.c.job_id == _imports.c.job_id).limit(1)
+_error = select(parked_jobs.c.error).where(parked_jobs.c.job_id == _imports.c.job_id).limit(1)
 _is_parked = and_(_imports.c.finished_at.is_(None), exists(_error))
 _state = case((_is_parked, "failed"), else_=_imports.c.state)
 _SELECT = select(

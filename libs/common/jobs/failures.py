@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, select, text
+from sqlalchemy import Row, Select, bindparam, func, select, text, update
 
 from common.database import Transaction, translating
 from common.errors import BrokenRule, NotFound
@@ -18,8 +18,6 @@ from erp.jobs.v1.job_service_pb2 import ListFailedJobsRequest
 
 __all__ = ["LISTED", "SameJobWaiting", "discard", "get_failure", "list_failures", "retry"]
 
-_COLUMNS = """id, kind, name, queue, error, attempts, job_id, source, sequence, request_id,
-    failed_at, retry_wanted_at"""
 LISTED = Listing(
     ListFailedJobsRequest,
     failed_jobs.c,
@@ -30,10 +28,9 @@ LISTED = Listing(
         "retry_time": failed_jobs.c.retry_wanted_at,
     },
 )
-_GET = text(f"""
-    SELECT {_COLUMNS} FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id
-""")  # noqa: S608 (a constant of our own code)
-_LOCK = text(f"{_GET.text} FOR UPDATE")
+_ONE = failed_jobs.c.id == bindparam("failure_id")
+_GET = select(failed_jobs).where(_ONE)
+_LOCK = _GET.with_for_update()
 # It has all its tries again; the attempt goes on counting, since earlier ones may have had effects.
 _ENQUEUE = text("""
     WITH failed AS (
@@ -48,10 +45,8 @@ _ENQUEUE = text("""
     FROM failed
     RETURNING queue, id, batch_id
 """)
-_WANT = text(f"""
-    UPDATE failed_jobs SET retry_wanted_at = coalesce(retry_wanted_at, clock_timestamp())
-    WHERE tenant_id = :tenant_id AND id = :id RETURNING {_COLUMNS}
-""")  # noqa: S608 (a constant of our own code)
+_WANTED_AT = func.coalesce(failed_jobs.c.retry_wanted_at, func.clock_timestamp())
+_WANT = update(failed_jobs).where(_ONE).values(retry_wanted_at=_WANTED_AT).returning(*failed_jobs.c)
 _DISCARD = text("DELETE FROM failed_jobs WHERE tenant_id = :tenant_id AND id = :id")
 
 
@@ -91,12 +86,11 @@ async def retry(tx: Transaction, failure_id: UUID) -> Row[Any]:
         SameJobWaiting: it is a unique job, and another one of its key is not done.
     """
     failure = await _get(tx, _LOCK, failure_id)
-    parameters = {"tenant_id": tx.tenant_id, "id": failure_id}
     if failure.kind == "event":
-        (wanted,) = await tx.rows(_WANT, parameters)
+        (wanted,) = await tx.rows(_WANT, {"failure_id": failure_id})
         return wanted
     with translating({"jobs_pkey": SameJobWaiting(failure.job_id)}):
-        (job,) = await tx.rows(_ENQUEUE, parameters)
+        (job,) = await tx.rows(_ENQUEUE, {"tenant_id": tx.tenant_id, "id": failure_id})
     tx.pending_jobs.append(Woken(job.queue, job.id))
     if job.batch_id is not None:
         await batches.count(tx, job.batch_id, failed=-1)
@@ -114,8 +108,8 @@ async def discard(tx: Transaction, failure_id: UUID) -> Row[Any]:
     return failure
 
 
-async def _get(tx: Transaction, statement: TextClause, failure_id: UUID) -> Row[Any]:
-    row = await tx.row(statement, {"tenant_id": tx.tenant_id, "id": failure_id})
+async def _get(tx: Transaction, statement: Select[Any], failure_id: UUID) -> Row[Any]:
+    row = await tx.row(statement, {"failure_id": failure_id})
     if row is None:
         raise NotFound("failed job", failure_id)
     return row

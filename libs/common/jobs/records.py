@@ -57,8 +57,19 @@ class Part:
         return self.select.where(*conditions)
 
 
-_later = finished_jobs.alias("later")
+_finished_later = finished_jobs.alias("finished_later")
 _parked_later = parked_jobs.alias("parked_later")
+
+
+def _is_last(job_id: ColumnElement[Any], ended_at: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a job that has ended is not at hand again, and has not ended later."""
+    return and_(
+        ~exists().where(jobs.c.id == job_id),
+        ~exists().where(_finished_later.c.id == job_id, _finished_later.c.finished_at > ended_at),
+        ~exists().where(_parked_later.c.job_id == job_id, _parked_later.c.failed_at > ended_at),
+    )
+
+
 parts = (
     Part(
         jobs,
@@ -70,17 +81,7 @@ parts = (
     ),
     Part(
         finished_jobs,
-        and_(
-            ~exists().where(jobs.c.id == finished_jobs.c.id),
-            ~exists().where(
-                _later.c.id == finished_jobs.c.id,
-                _later.c.finished_at > finished_jobs.c.finished_at,
-            ),
-            ~exists().where(
-                parked_jobs.c.job_id == finished_jobs.c.id,
-                parked_jobs.c.failed_at > finished_jobs.c.finished_at,
-            ),
-        ),
+        _is_last(finished_jobs.c.id, finished_jobs.c.finished_at),
         {
             **{name: finished_jobs.c[name] for name in ("id", "state", "attempt")},
             "error": literal(""),
@@ -92,15 +93,7 @@ parts = (
         parked_jobs,
         and_(
             parked_jobs.c.job_id.is_not(None),
-            ~exists().where(jobs.c.id == parked_jobs.c.job_id),
-            ~exists().where(
-                finished_jobs.c.id == parked_jobs.c.job_id,
-                finished_jobs.c.finished_at > parked_jobs.c.failed_at,
-            ),
-            ~exists().where(
-                _parked_later.c.job_id == parked_jobs.c.job_id,
-                _parked_later.c.failed_at > parked_jobs.c.failed_at,
-            ),
+            _is_last(parked_jobs.c.job_id, parked_jobs.c.failed_at),
         ),
         {
             "id": parked_jobs.c.job_id,
