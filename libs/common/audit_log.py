@@ -176,8 +176,12 @@ def _conditions(request: pb.ListEntriesRequest) -> Iterator[ColumnElement[bool]]
 
 
 def _first_of(moment: Timestamp) -> UUID:
-    """The least id of an entry that was made at a moment or after it."""
-    return ids.first_of(-(-moment.ToMicroseconds() // 1000))
+    """The least id of a moment's millisecond, as fine as entries tell when they were made.
+
+    So what is asked from a record's own time on begins with its making, and what is asked until
+    then ends before it.
+    """
+    return ids.first_of(moment.ToMilliseconds())
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[pb.FieldChange]:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
@@ -39,6 +40,22 @@ def fields_of(entry):
         )
         for change in entry.changes
     }
+
+
+async def test_a_time_within_the_millisecond_of_an_entry_lies_before_it(database, tenant):
+    """A record says when it was made to the microsecond, and its entry to the millisecond."""
+    note = str(ids.new())
+
+    with as_user(tenant):
+        await database.run(lambda tx: write(tx, note))
+        (made,) = await entries_of(database, record_id=note)
+        within = Timestamp()
+        within.FromMicroseconds(made.time.ToMicroseconds() + 637)
+        since = await entries_of(database, record_id=note, start_time=within)
+        until = await entries_of(database, record_id=note, end_time=within)
+
+    assert since == [made]
+    assert until == []
 
 
 async def test_each_change_says_who_what_and_from_where(database, tenant):
