@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import process
-from common.jobs.tables import QUEUES
 from common.process import Stop
 from common.settings import Settings, SettingsError, load_settings
+from common.settings.jobs import QUEUES
 from common.variables import seconds
 
 __all__ = ["WorkerOptions", "service_command_line"]

@@ -21,7 +21,7 @@ from gateway.http_request import ABORT
 from gateway.limits import uncounted
 
 HEAD_SECONDS = 10.0
-# How long a client may go on sending a body that has been refused. Hanging up on it at once would
+# How long a client may go on sending what has been refused. Hanging up on it at once would
 # reset the connection, and the answer that explains the refusal would be lost.
 LINGER_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 65
@@ -44,10 +44,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self._head_bytes = 0
         self._in_head = True
+        self._is_refused = False
         self._timer: asyncio.TimerHandle | None = None
         self._reading: asyncio.TimerHandle | None = None
         if len(self.connections) > MOST_CONNECTIONS:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            # Nor is it kept for a moment.
+            self.transport.close()
         else:
             self._start_timer()
 
@@ -74,7 +77,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read what has come."""
+        """Read what has come, unless it was refused already."""
+        if self._is_refused:
+            return
         if self._in_head:
             data = _without_upgrade(data)
             self._head_bytes += len(data)
@@ -105,7 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
         self._in_head = True
         self._head_bytes = 0
@@ -163,14 +168,23 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer in place of the application, and hang up."""
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
         if self._is_answering() and self._is_in_first_body():
             self._take_from_application()
-        if not self._is_answering():
-            headers = (*ALWAYS, *uncounted())
-            self.transport.write(problem_bytes(status, str(ids.new()), headers))
-        self.transport.close()
+        if self._is_answering():
+            self.transport.close()
+            return
+        headers = (*ALWAYS, *uncounted())
+        self.transport.write(problem_bytes(status, str(ids.new()), headers))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that there is no more, and give the client a moment to notice."""
+        self._is_refused = True
+        self._stop_timer()
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _is_in_first_body(self) -> bool:
         """Whether what comes is the body of the very request that is to be answered next."""

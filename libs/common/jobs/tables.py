@@ -2,12 +2,11 @@
 
 from common.partitions import FINISHED_JOBS
 from common.schema import protect
+from common.settings.jobs import QUEUES
 
 __all__ = ["MOST_DEATHS", "QUEUES", "SYSTEM_REASON", "job_tables"]
 
 SYSTEM_REASON = "jobs"
-# In the order in which they are emptied.
-QUEUES = ("high", "default", "low")
 # A job whose worker died so often is what kills them.
 MOST_DEATHS = 3
 

@@ -5,6 +5,9 @@ from typing import Annotated
 
 from common.variables import Variable, seconds, whole
 
+# In the order in which they are emptied. Here, since the command line loads nothing of jobs.
+QUEUES = ("high", "default", "low")
+
 
 @dataclass(frozen=True)
 class JobSettings:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -153,6 +154,20 @@ async def test_an_upgrade_behind_another_request_is_refused_unread(server, sales
         await asyncio.wait_for(reader.read(), 5)
 
     assert [name for name, *_ in sales.asked if name != "GetOrder"] == []
+
+
+def answer_to_who_goes_on_sending(port: int, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        # More than is read at once: a server that hangs up on it resets the connection.
+        client.sendall(sent + b"y" * 4_000_000)
+        return b"".join(iter(lambda: client.recv(65_536), b""))
+
+
+@pytest.mark.parametrize("sent", [GET + b"x : y\r\nz: ", GET + b"x: a\x00b\r\nz: ", GET + b"z: "])
+async def test_who_goes_on_sending_what_is_refused_is_told_why(server, sent):
+    answer = await asyncio.to_thread(answer_to_who_goes_on_sending, server.port, sent)
+
+    assert answer.startswith(b"HTTP/1.1 4")
 
 
 async def test_what_breaks_behind_a_request_does_not_answer_it(server, sales):
